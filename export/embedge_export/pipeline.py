@@ -1,0 +1,155 @@
+"""``export()``: a checkpoint becomes a bundle, step by step, and is checked by running what was written."""
+
+import dataclasses
+import os
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import embedge
+from embedge import bundle, fingerprint
+from embedge.embedder import Embedder
+from embedge.errors import ExportError
+from embedge.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, Fidelity, Manifest, Variant
+from embedge_export import checkpoint as checkpoints
+from embedge_export import graph, quantize, verify
+from embedge_export.checkpoint import Checkpoint
+from embedge_export.encoder import Encoder, Pooling
+
+PRECISIONS = ("int8", "fp32")
+
+_RECIPES = {"int8": quantize.RECIPE, "fp32": "float32 as in the checkpoint"}
+_KERNELS = {"int8": "unsigned 8-bit by signed 8-bit products, exact with VNNI, AMX or NEON", "fp32": "any"}
+_UNMEASURED = Fidelity("not measured", 0.0, 0.0, 0)
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written: the bundle's ``path`` and ``manifest``, its size in bytes, and the seconds it took."""
+
+    path: Path
+    manifest: Manifest
+    bytes: int
+    seconds: float
+
+
+def export(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    precision: Sequence[str] = ("int8",),
+    max_tokens: int | None = None,
+    pooling: Pooling | None = None,
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
+    force: bool = False,
+    on_step: Callable[[str], None] | None = None,
+) -> ExportReport:
+    """Write the bundle of a BERT embedding checkpoint to ``out``, whole or not at all.
+
+    Args:
+        source: a directory in the Hugging Face layout, or a hub id such as ``"BAAI/bge-small-en"``.
+        out: the directory to make.
+        precision: the variants to write, of ``"int8"`` and ``"fp32"``.
+        max_tokens: the longest input, special tokens included; ``None`` for the checkpoint's own limit.
+        pooling: ``"cls"`` or ``"mean"``; ``None`` for the checkpoint's own.
+        query_prompt: put in front of every query; ``None`` for the model's own, often empty.
+        document_prompt: put in front of every document; likewise.
+        force: replace a bundle that is already at ``out``.
+        on_step: called with a line of text before each step.
+
+    Raises:
+        CheckpointError: the checkpoint can't be read, or is not one that can be written.
+        ExportError: ``out`` exists or can't be written.
+        FidelityError: the bundle would not give the checkpoint's vectors.
+    """
+    start, target, step = time.monotonic(), Path(out), on_step or (lambda _: None)
+    if not precision or not set(precision) <= set(PRECISIONS):
+        raise ExportError(f"precision {', '.join(precision)!r}: give one or more of {', '.join(PRECISIONS)}")
+    bundle.check_free(target, force=force)
+    step(f"reading {os.fspath(source)}")
+    checkpoint = checkpoints.load(
+        os.fspath(source),
+        max_tokens=max_tokens,
+        pooling=pooling,
+        query_prompt=query_prompt,
+        document_prompt=document_prompt,
+    )
+    with bundle.write(target, force=force) as directory, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # texts longer than the model takes are compared as truncated
+        (directory / TOKENIZER).write_text(checkpoint.tokenizer, encoding="utf-8")
+        manifest = _fill(checkpoint, precision, directory, step)
+        (directory / MANIFEST).write_bytes(manifest.to_bytes())
+        step("checking every hash")
+        bundle.Bundle.open(directory).verify()
+        (directory / bundle.STAMPS).unlink(missing_ok=True)  # made while measuring, of no use elsewhere
+        size = sum(path.stat().st_size for path in directory.iterdir())
+    return ExportReport(target, manifest, size, time.monotonic() - start)
+
+
+def _fill(checkpoint: Checkpoint, precision: Sequence[str], directory: Path, step: Callable[[str], None]) -> Manifest:
+    """Write and measure the variants; the files left in ``directory`` are the ones in the manifest returned."""
+    step(f"writing the fp32 graph: {_describe(checkpoint)}")
+    variants = {"fp32": _write_variant("fp32", checkpoint.encoder, checkpoint.pooling, directory)}
+    if "int8" in precision:
+        step("quantizing to int8")
+        quantized = quantize.int8(checkpoint.encoder)
+        variants["int8"] = _write_variant("int8", quantized, checkpoint.pooling, directory)
+    draft = _manifest(checkpoint, variants, directory)
+    (directory / MANIFEST).write_bytes(draft.to_bytes())
+
+    step("comparing fp32 with the equations")
+    some, expected = verify.reference_vectors(checkpoint)
+    with Embedder.load(directory, variant="fp32") as fp32:
+        fidelity = verify.check("fp32", fp32.embed(some, prompt=""), expected, "double precision in numpy")
+        variants["fp32"] = _measured(variants["fp32"], fp32, fidelity)
+        if "int8" in precision:
+            step(f"comparing int8 with fp32 over {len(verify.texts())} texts")
+            with Embedder.load(directory, variant="int8") as int8:
+                expected = fp32.embed(verify.texts(), prompt="")
+                fidelity = verify.check("int8", int8.embed(verify.texts(), prompt=""), expected, "fp32")
+                variants["int8"] = _measured(variants["int8"], int8, fidelity)
+    if "fp32" not in precision:
+        unasked = variants.pop("fp32")
+        (directory / unasked.graph).unlink()
+        (directory / unasked.weights).unlink()
+    return _manifest(checkpoint, variants, directory)
+
+
+def _write_variant(name: str, encoder: Encoder, pooling: Pooling, directory: Path) -> Variant:
+    """Write a variant's two files; its fidelity and fingerprint are still to be measured."""
+    files = f"model.{name}.onnx", f"model.{name}.bin"
+    authored = graph.author(encoder, pooling)
+    graph.save(authored, directory / files[0], directory / files[1], encoder.hidden_size)
+    return Variant(*files, recipe=_RECIPES[name], kernels=_KERNELS[name], fidelity=_UNMEASURED, fingerprint=())
+
+
+def _measured(variant: Variant, model: Embedder, fidelity: Fidelity) -> Variant:
+    vectors = fingerprint.vectors(model, fingerprint.TEXTS)
+    return dataclasses.replace(variant, fidelity=fidelity, fingerprint=vectors)
+
+
+def _manifest(checkpoint: Checkpoint, variants: dict[str, Variant], directory: Path) -> Manifest:
+    files = [TOKENIZER, *(name for variant in variants.values() for name in (variant.graph, variant.weights))]
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        created_by=f"embedge {embedge.__version__}",
+        source=checkpoint.source,
+        dimensions=checkpoint.encoder.hidden_size,
+        max_tokens=checkpoint.max_tokens,
+        pooling=checkpoint.pooling,
+        prompts=checkpoint.prompts,
+        files=bundle.seal_files(directory, files),
+        fingerprint_texts=fingerprint.TEXTS,
+        variants=dict(sorted(variants.items())),
+    )
+
+
+def _describe(checkpoint: Checkpoint) -> str:
+    encoder = checkpoint.encoder
+    return (
+        f"{len(encoder.layers)} layers, {encoder.heads} heads, hidden size {encoder.hidden_size}, "
+        f"{checkpoint.pooling} pooling, {checkpoint.max_tokens} tokens"
+    )

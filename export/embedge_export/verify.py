@@ -1,0 +1,55 @@
+"""The bundle against its reference, which is double precision in numpy for fp32, and the fp32 graph for int8."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer as HuggingFaceTokenizer
+
+from embedge.errors import FidelityError
+from embedge.manifest import Fidelity
+from embedge_export import reference
+from embedge_export.checkpoint import Checkpoint
+
+# fp32 differs from double precision by rounding only. int8 thresholds stand well below what the recipe reaches on
+# trained models (MEASURED), so that what fails them is broken, not unlucky.
+FLOORS = {"fp32": (0.999999, 0.999999), "int8": (0.995, 0.97)}
+"""Least mean and least single cosine to the reference of each variant."""
+
+# The reference takes 0.1 s a text, int8 is compared by the fast fp32 graph.
+_REFERENCE_TEXTS = 12
+_REFERENCE_CHARS = 200
+
+
+@functools.cache
+def texts() -> list[str]:
+    """86 texts of many kinds, 1 to 190 words long: every third one of those that ship with the package."""
+    return (Path(__file__).parent / "texts.txt").read_text(encoding="utf-8").splitlines()[::3]
+
+
+def reference_vectors(checkpoint: Checkpoint) -> tuple[list[str], npt.NDArray[np.float64]]:
+    """A few short texts and their vectors by the equations. Shape: ``(n, hidden)``."""
+    some = [text for text in texts() if len(text) <= _REFERENCE_CHARS][:_REFERENCE_TEXTS]
+    tokenizer = HuggingFaceTokenizer.from_str(checkpoint.tokenizer)
+    encodings = tokenizer.encode_batch_fast(some)
+    return some, np.array(
+        [reference.embed(checkpoint.encoder, checkpoint.pooling, e.ids[: checkpoint.max_tokens]) for e in encodings]
+    )
+
+
+def check(
+    variant: str, vectors: npt.NDArray[np.floating], expected: npt.NDArray[np.floating], reference: str
+) -> Fidelity:
+    """Cosines of ``vectors`` to ``expected``, both ``(n, width)``; raises ``FidelityError`` below the floor."""
+    a, b = vectors.astype(np.float64), expected.astype(np.float64)
+    cosines = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    fidelity = Fidelity(reference, round(float(cosines.mean()), 7), round(float(cosines.min()), 7), len(cosines))
+    mean, least = FLOORS[variant]
+    # Written so that NaN fails.
+    if not (fidelity.mean_cosine >= mean and fidelity.min_cosine >= least):
+        raise FidelityError(
+            f"{variant} has cosines of {fidelity.mean_cosine:.6f} on average and {fidelity.min_cosine:.6f} at least to "
+            f"{reference} over {fidelity.texts} texts; {mean} and {least} are needed"
+        )
+    return fidelity

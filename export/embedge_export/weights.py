@@ -1,0 +1,167 @@
+"""``config.json`` and ``model.safetensors`` become an :class:`Encoder`, checked tensor by tensor."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from embedge.errors import CheckpointError
+from embedge_export.encoder import Activation, Encoder, FloatArray, Layer, LayerNorm, Linear
+
+WEIGHTS = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_ACTIVATIONS: dict[str, Activation] = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
+# Parts of a checkpoint that no embedding needs: BERT's pooler, the pre-training heads and a buffer of old versions.
+_UNUSED = ("pooler.", "cls.", "embeddings.position_ids")
+
+
+def load_encoder(directory: Path, config: Mapping[str, Any]) -> Encoder:
+    """Read the weights in ``directory`` as ``config`` describes them.
+
+    Raises:
+        CheckpointError: another architecture, or tensors that are missing, misshapen, unknown or not finite.
+    """
+    _check_architecture(config, directory)
+    tensors = _Tensors(_read(directory), directory)
+    hidden, inner = _size(config, "hidden_size"), _size(config, "intermediate_size")
+    norm = tensors.norm("embeddings.LayerNorm", hidden)
+    words = tensors.take("embeddings.word_embeddings.weight", (_size(config, "vocab_size"), hidden))
+    positions = tensors.take(
+        "embeddings.position_embeddings.weight", (_size(config, "max_position_embeddings"), hidden)
+    )
+    types = tensors.take("embeddings.token_type_embeddings.weight", (_size(config, "type_vocab_size"), hidden))
+    layers = []
+    for number in range(_size(config, "num_hidden_layers")):
+        prefix = f"encoder.layer.{number}."
+        q, k, v = (
+            tensors.linear(f"{prefix}attention.self.{part}", hidden, hidden) for part in ("query", "key", "value")
+        )
+        layers.append(
+            Layer(
+                qkv=Linear(
+                    np.concatenate([q.weight, k.weight, v.weight], axis=1), np.concatenate([q.bias, k.bias, v.bias])
+                ),
+                attention_output=tensors.linear(f"{prefix}attention.output.dense", hidden, hidden),
+                attention_norm=tensors.norm(f"{prefix}attention.output.LayerNorm", hidden),
+                intermediate=tensors.linear(f"{prefix}intermediate.dense", hidden, inner),
+                output=tensors.linear(f"{prefix}output.dense", inner, hidden),
+                output_norm=tensors.norm(f"{prefix}output.LayerNorm", hidden),
+            )
+        )
+    tensors.check_all_taken()
+    return Encoder(
+        words=words,
+        positions=positions + types[0],
+        norm=norm,
+        layers=tuple(layers),
+        heads=_size(config, "num_attention_heads"),
+        activation=_ACTIVATIONS[config.get("hidden_act", "gelu")],
+        epsilon=float(config.get("layer_norm_eps", 1e-12)),
+    )
+
+
+def _check_architecture(config: Mapping[str, Any], directory: Path) -> None:
+    where = directory / "config.json"
+    if config.get("model_type") != "bert":
+        raise CheckpointError(
+            f"{where}: model_type {config.get('model_type')!r} is not supported, only 'bert'; "
+            "choose a BERT checkpoint, such as BAAI/bge-small-en"
+        )
+    if config.get("position_embedding_type", "absolute") != "absolute":
+        raise CheckpointError(
+            f"{where}: position embeddings of type {config['position_embedding_type']!r} are not supported, only "
+            "'absolute'; choose a checkpoint that has these"
+        )
+    if config.get("hidden_act", "gelu") not in _ACTIVATIONS:
+        raise CheckpointError(
+            f"{where}: activation {config['hidden_act']!r} is not supported, only {', '.join(_ACTIVATIONS)}; "
+            "choose a checkpoint that has one of these"
+        )
+    if config.get("is_decoder") or config.get("add_cross_attention"):
+        raise CheckpointError(f"{where}: a decoder is not supported; choose an encoder checkpoint")
+    hidden, heads = _size(config, "hidden_size"), _size(config, "num_attention_heads")
+    if hidden % heads:
+        raise CheckpointError(f"{where}: hidden_size {hidden} can't be divided among {heads} heads")
+
+
+def _size(config: Mapping[str, Any], name: str) -> int:
+    value = config.get(name)
+    if type(value) is not int or value < 1:
+        raise CheckpointError(f"config.json: {name} is {value!r}, not a positive number")
+    return value
+
+
+def _read(directory: Path) -> dict[str, FloatArray]:
+    """Every tensor of the checkpoint as float32, under BERT's own names."""
+    if (directory / _INDEX).is_file():
+        try:
+            index = json.loads((directory / _INDEX).read_bytes())["weight_map"]
+            files = sorted({str(name) for name in index.values()})
+        except (ValueError, KeyError, AttributeError, OSError) as exc:
+            raise CheckpointError(f"{directory / _INDEX} is no index of safetensors files") from exc
+        if any(Path(name).name != name for name in files):
+            raise CheckpointError(f"{directory / _INDEX} names a file outside {directory}")
+    else:
+        files = [WEIGHTS]
+    tensors: dict[str, FloatArray] = {}
+    for name in files:
+        path = directory / name
+        if not path.is_file():
+            raise CheckpointError(
+                f"{directory} has no {name}; where it has a pytorch_model.bin, save it with transformers' "
+                "save_pretrained(..., safe_serialization=True)"
+            )
+        try:
+            with safe_open(path, framework="numpy") as file:
+                for key in file.keys():  # noqa: SIM118 - not a mapping
+                    tensors[_canonical(key)] = np.asarray(file.get_tensor(key), np.float32)
+        except (SafetensorError, OSError, TypeError, ValueError) as exc:
+            raise CheckpointError(f"{path} can't be read as safetensors: {exc}") from exc
+    return tensors
+
+
+def _canonical(name: str) -> str:
+    """The name in a plain ``BertModel``: heads add a prefix, and the oldest checkpoints have TensorFlow's names."""
+    name = name.removeprefix("bert.")
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+class _Tensors:
+    """Tensors by name, each taken once, checked for shape and for numbers that are none."""
+
+    def __init__(self, tensors: dict[str, FloatArray], directory: Path) -> None:
+        self._left = tensors
+        self._where = directory
+
+    def take(self, name: str, shape: tuple[int, ...]) -> FloatArray:
+        tensor = self._left.pop(name, None)
+        if tensor is None:
+            raise CheckpointError(f"{self._where}: the weights have no tensor {name}, which config.json calls for")
+        if tensor.shape != shape:
+            raise CheckpointError(f"{self._where}: tensor {name} has shape {tensor.shape}, config.json says {shape}")
+        if not np.isfinite(tensor).all():
+            raise CheckpointError(f"{self._where}: tensor {name} holds NaN or infinity; the checkpoint is damaged")
+        return tensor
+
+    def linear(self, name: str, inputs: int, outputs: int) -> Linear:
+        weight = self.take(f"{name}.weight", (outputs, inputs))
+        return Linear(np.ascontiguousarray(weight.T), self.take(f"{name}.bias", (outputs,)))
+
+    def norm(self, name: str, width: int) -> LayerNorm:
+        return LayerNorm(self.take(f"{name}.weight", (width,)), self.take(f"{name}.bias", (width,)))
+
+    def check_all_taken(self) -> None:
+        unknown = sorted(name for name in self._left if not name.startswith(_UNUSED))
+        if unknown:
+            raise CheckpointError(
+                f"{self._where}: the weights have {len(unknown)} tensors that config.json does not call for, the first "
+                f"is {unknown[0]}; the vectors would not be this model's"
+            )

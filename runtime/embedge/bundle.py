@@ -1,0 +1,227 @@
+"""The contract between the two halves: a bundle is a directory that ``embedge_export`` seals and ``embedge`` opens.
+
+::
+
+    manifest.json            what the bundle is, and the sha256 of every other file (see embedge.manifest)
+    tokenizer.json           the Hugging Face tokenizer, without padding and truncation
+    model.<variant>.onnx     the graph, about 100 kB
+    model.<variant>.bin      its weights, which ONNX Runtime maps instead of reading
+
+Opening checks the manifest's seal and every file's presence and size. Hashing 35 MB takes 20 ms on a CPU with SHA
+instructions and ten times that without, so ``load`` hashes the files it uses once and then remembers their time
+stamps in ``.verified`` inside the bundle; where that can't be written, it hashes them every time.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedge.errors import BundleCorrupt, BundleError, ExportError
+from embedge.manifest import MANIFEST, TOKENIZER, Manifest, SealedFile
+
+STAMPS = ".verified"
+# A file changed within one tick of the file system's clock keeps its time stamp, so a younger one is not trusted.
+_STAMP_AGE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: ``path`` and the ``manifest`` found there."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "Bundle":
+        """Open the bundle at ``path``; no weights are read.
+
+        Raises:
+            UnsupportedFormat: another format version.
+            BundleCorrupt: the manifest or a file's size is not what was sealed.
+            BundleError: no bundle there, a file is missing, or a name leads out of the bundle.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise BundleError(f"no bundle at {path}: it is not a directory; make one with `embedge export`")
+        try:
+            raw = _inside(path, MANIFEST).read_bytes()
+        except OSError as exc:
+            raise BundleError(f"{path} is not a bundle: {MANIFEST} can't be read ({exc.strerror})") from exc
+        manifest = Manifest.from_bytes(raw, str(path / MANIFEST))
+        bundle = cls(path, manifest)
+        for name in [TOKENIZER, *bundle._model_files(manifest.variants)]:
+            if name not in manifest.files:
+                raise BundleError(f"{path / MANIFEST} does not list {name!r} among the files it seals")
+        for name, sealed in manifest.files.items():
+            bundle._check_size(name, sealed)
+        return bundle
+
+    def file(self, name: str) -> Path:
+        """The path of a file of the bundle."""
+        return _inside(self.path, name)
+
+    def verify(self) -> None:
+        """Hash every file.
+
+        Raises:
+            BundleCorrupt: naming the first file whose bytes are not the sealed ones.
+        """
+        for name in self.manifest.files:
+            self._check_hash(name)
+
+    def ensure_sealed(self, variant: str) -> None:
+        """Hash the files that ``variant`` runs on, unless that was done before and they have not changed since.
+
+        Raises:
+            BundleCorrupt: naming the first file whose bytes are not the sealed ones.
+        """
+        known = self._read_stamps()
+        fresh: dict[str, list[int]] = {}
+        for name in [TOKENIZER, *self._model_files([variant])]:
+            stamp = self._stamp(name)
+            if known.get(name) != stamp:
+                self._check_hash(name)
+                if time.time() - max(stamp[2], stamp[3]) / 1e9 > _STAMP_AGE_S:
+                    fresh[name] = stamp
+        if fresh:
+            self._write_stamps({**known, **fresh})
+
+    def _model_files(self, variants: Iterable[str]) -> list[str]:
+        return [
+            name
+            for variant in variants
+            for name in (self.manifest.variants[variant].graph, self.manifest.variants[variant].weights)
+        ]
+
+    def _check_size(self, name: str, sealed: SealedFile) -> None:
+        path = self.file(name)
+        try:
+            size = path.stat().st_size
+        except OSError as exc:
+            raise BundleError(f"{path} is missing or unreadable ({exc.strerror}); copy the bundle again") from exc
+        if size != sealed.bytes or not path.is_file():
+            raise BundleCorrupt(f"{path} has {size} bytes instead of {sealed.bytes}; copy the bundle again")
+
+    def _check_hash(self, name: str) -> None:
+        path = self.file(name)
+        if hash_file(path) != self.manifest.files[name].sha256:
+            raise BundleCorrupt(f"{path} was altered: its sha256 is not the sealed one; copy the bundle again")
+
+    def _stamp(self, name: str) -> list[int]:
+        status = self.file(name).stat()
+        return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
+
+    def _read_stamps(self) -> dict[str, list[int]]:
+        """What an earlier load noted; nothing when there is no readable note, or it is of another manifest."""
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            note = json.loads(self.file(STAMPS).read_bytes())
+            if isinstance(note, dict) and note.get("manifest") == self._stamp(MANIFEST):
+                files = note.get("files")
+                return files if isinstance(files, dict) else {}
+        return {}
+
+    def _write_stamps(self, stamps: dict[str, list[int]]) -> None:
+        note = json.dumps({"manifest": self._stamp(MANIFEST), "files": stamps})
+        # A read-only bundle, or one on a full disk, is hashed again next time: nothing is lost.
+        with contextlib.suppress(OSError):
+            descriptor, temporary = tempfile.mkstemp(prefix=STAMPS, dir=self.path)
+            try:
+                with os.fdopen(descriptor, "w") as out:
+                    out.write(note)
+                Path(temporary).replace(self.path / STAMPS)
+            except OSError:
+                Path(temporary).unlink()
+
+
+def hash_file(path: Path) -> str:
+    """Hexadecimal sha256 of a file; ``OSError`` becomes ``BundleError``."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as exc:
+        raise BundleError(f"{path} can't be read ({exc.strerror})") from exc
+
+
+def seal_files(directory: Path, names: Iterable[str]) -> dict[str, SealedFile]:
+    """Size and hash of files that were just written, for :attr:`Manifest.files`."""
+    return {name: SealedFile((directory / name).stat().st_size, hash_file(directory / name)) for name in sorted(names)}
+
+
+@contextlib.contextmanager
+def write(target: Path, *, force: bool) -> Iterator[Path]:
+    """Make a bundle whole or not at all: the body fills the directory it is given, which then becomes ``target``.
+
+    The directory lies beside ``target`` and is moved there when the body ends; when it raises, it is removed. A
+    process killed in between leaves a hidden directory ``.<name>.*.partial`` and no ``target``. With ``force`` a
+    bundle that is already at ``target`` is replaced; it stays where it was until the new one is complete.
+
+    Raises:
+        ExportError: ``target`` exists (without ``force``), is no bundle, or can't be written.
+    """
+    check_free(target, force=force)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    except OSError as exc:
+        raise ExportError(f"{target} can't be written: {exc.strerror or exc}") from exc
+    try:
+        yield partial
+        _sync(partial)
+        partial.chmod(0o755)
+        check_free(target, force=force)
+        _move_into_place(partial, target)
+    except OSError as exc:
+        raise ExportError(f"{target} can't be written: {exc.strerror or exc}") from exc
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_free(target: Path, *, force: bool) -> None:
+    """Raise ``ExportError`` unless a bundle may be written to ``target``."""
+    if not (target.exists() or target.is_symlink()):
+        return
+    if not force:
+        raise ExportError(f"{target} exists; give another OUT or --force to replace it")
+    if target.is_symlink() or not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).is_file()):
+        raise ExportError(f"{target} exists and is not a bundle, so --force does not replace it; give another OUT")
+
+
+def _move_into_place(partial: Path, target: Path) -> None:
+    if not target.exists():
+        partial.rename(target)
+        return
+    replaced = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".replaced", dir=target.parent))
+    target.rename(replaced)
+    try:
+        partial.rename(target)
+    except OSError:
+        replaced.rename(target)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _sync(directory: Path) -> None:
+    """Bring the files to the disk before the rename shows them, so that a power cut can't leave half a bundle."""
+    for path in [*directory.iterdir(), directory]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _inside(directory: Path, name: str) -> Path:
+    """The file ``name`` of the bundle ``directory``; it may not lead anywhere else."""
+    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name or Path(name).is_absolute():
+        raise BundleError(f"{directory / MANIFEST} names {name!r}: a file of a bundle lies in the bundle itself")
+    path = directory / name
+    if path.is_symlink() and not path.resolve().is_relative_to(directory.resolve()):
+        raise BundleError(f"{path} is a link that leaves the bundle; copy the file itself")
+    return path

@@ -1,0 +1,75 @@
+"""Tell what embedge finds on this machine: versions, CPU, threads, providers, and the variant it would run."""
+
+import argparse
+import platform
+import sys
+from pathlib import Path
+
+from embedge import __version__
+from embedge.cli.model import add_bundle, find_bundle
+from embedge.cli.table import print_table
+from embedge.errors import BundleError
+
+# Those that decide which int8 kernels ONNX Runtime takes.
+_FEATURES = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Options of ``embedge doctor``."""
+    add_bundle(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run ``embedge doctor``; exit code 1 when a bundle was found but can't be opened."""
+    import numpy as np
+    import tokenizers
+
+    from embedge import session  # first, since it switches the telemetry of onnxruntime off
+    from embedge.bundle import Bundle
+    from embedge.cpus import cpu_budget
+
+    import onnxruntime  # isort: skip
+
+    budget = cpu_budget()
+    rows = [
+        ("embedge", __version__),
+        ("python", f"{platform.python_version()} ({sys.executable})"),
+        ("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
+        ("onnxruntime", onnxruntime.__version__),
+        ("tokenizers", tokenizers.__version__),
+        ("numpy", np.__version__),
+        ("CPU", _cpu()),
+        ("CPU features", ", ".join(_features()) or "unknown"),
+        ("threads", f"{budget.threads}, from {budget.reason}"),
+        ("providers", ", ".join(onnxruntime.get_available_providers())),
+        ("telemetry", "off"),
+    ]
+    problem = None
+    try:
+        bundle = Bundle.open(find_bundle(options.model))
+        rows.append(("bundle", f"{bundle.path} ({bundle.manifest.source.id})"))
+        rows.append(("variant", session.choose_variant(bundle.manifest.variants, "auto")))
+    except BundleError as exc:
+        rows.append(("bundle", f"none: {exc}"))
+        problem = exc if options.model else None
+    print_table(rows)
+    return 1 if problem else 0
+
+
+def _cpuinfo(*names: str) -> str:
+    """The first value that Linux gives for one of ``names``; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    fields = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in fields if name.strip() in names), "")
+
+
+def _cpu() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _features() -> list[str]:
+    flags = _cpuinfo("flags", "Features").split()
+    return [feature for feature in _FEATURES if feature in flags]

@@ -1,0 +1,60 @@
+"""Make a bundle from a BERT embedding checkpoint.
+
+Needs the extra ``embedge[export]``; the work is in the package ``embedge_export``.
+"""
+
+import argparse
+import sys
+import time
+
+from embedge.cli.model import positive
+from embedge.errors import ExportError
+
+_MODULES = ("onnx", "safetensors", "huggingface_hub")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Options of ``embedge export``."""
+    parser.add_argument("source", metavar="SOURCE", help="a checkpoint's directory, or a hub id like BAAI/bge-small-en")
+    parser.add_argument("out", metavar="OUT", help="the directory to write")
+    parser.add_argument(
+        "--precision", default="int8", metavar="NAMES", help="variants to write: int8, fp32 or int8,fp32; default: int8"
+    )
+    parser.add_argument("--max-tokens", type=positive, metavar="N", help="longest input; default: the checkpoint's")
+    parser.add_argument("--pooling", choices=("cls", "mean"), help="default: the checkpoint's")
+    parser.add_argument("--query-prompt", metavar="TEXT", help="put in front of queries; default: the model's")
+    parser.add_argument("--document-prompt", metavar="TEXT", help="put in front of documents; default: the model's")
+    parser.add_argument("--force", action="store_true", help="replace a bundle that is already at OUT")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run ``embedge export``."""
+    try:
+        from embedge_export import export
+    except ModuleNotFoundError as exc:
+        if exc.name not in _MODULES:
+            raise
+        raise ExportError(f"export needs {exc.name}: pip install 'embedge[export]'") from exc
+
+    start = time.monotonic()
+
+    def show(line: str) -> None:
+        print(f"{time.monotonic() - start:5.1f} s  {line}", file=sys.stderr, flush=True)
+
+    report = export(
+        options.source,
+        options.out,
+        precision=options.precision.split(","),
+        max_tokens=options.max_tokens,
+        pooling=options.pooling,
+        query_prompt=options.query_prompt,
+        document_prompt=options.document_prompt,
+        force=options.force,
+        on_step=show,
+    )
+    print(f"{report.path}: {report.bytes / 1e6:.1f} MB in {report.seconds:.1f} s")
+    for name, variant in report.manifest.variants.items():
+        fidelity = variant.fidelity
+        cosines = f"{fidelity.mean_cosine:.6f} mean, {fidelity.min_cosine:.6f} least"
+        print(f"  {name}: cosine to {fidelity.reference} {cosines}, {fidelity.texts} texts")
+    return 0

@@ -1,0 +1,52 @@
+"""Show what a bundle is: model, limits, prompts, variants and their fidelity."""
+
+import argparse
+import dataclasses
+import json
+
+from embedge.cli.model import add_bundle, find_bundle
+from embedge.cli.table import print_table
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Options of ``embedge info``."""
+    add_bundle(parser)
+    parser.add_argument("--json", action="store_true", help="the manifest, without the fingerprint's vectors")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run ``embedge info``."""
+    from embedge.bundle import Bundle
+
+    bundle = Bundle.open(find_bundle(options.model))
+    manifest = bundle.manifest
+    if options.json:
+        fields = dataclasses.asdict(manifest)
+        for variant in fields["variants"].values():
+            del variant["fingerprint"]
+        print(json.dumps({"path": str(bundle.path), **fields}, indent=1, ensure_ascii=False))
+        return 0
+    rows = [
+        ("bundle", str(bundle.path)),
+        ("model", manifest.source.id),
+        ("revision", manifest.source.revision or "unknown"),
+        ("weights sha256", manifest.source.weights_sha256 or "unknown"),
+        ("licence", manifest.source.license or "unknown"),
+        ("dimensions", str(manifest.dimensions)),
+        ("longest input", f"{manifest.max_tokens} tokens"),
+        ("pooling", manifest.pooling),
+        ("query prompt", repr(manifest.prompts.query)),
+        ("document prompt", repr(manifest.prompts.document)),
+        ("format", f"version {manifest.format_version}, written by {manifest.created_by}"),
+        ("size", f"{sum(file.bytes for file in manifest.files.values()) / 1e6:.1f} MB"),
+    ]
+    for name, variant in manifest.variants.items():
+        size = sum(manifest.files[file].bytes for file in (variant.graph, variant.weights))
+        fidelity = variant.fidelity
+        rows += [
+            (name, f"{size / 1e6:.1f} MB, {variant.recipe}"),
+            ("", f"cosine to {fidelity.reference}: mean {fidelity.mean_cosine:.6f}, least {fidelity.min_cosine:.6f}"),
+            ("", f"kernels: {variant.kernels}"),
+        ]
+    print_table(rows)
+    return 0

@@ -1,0 +1,34 @@
+"""Check a bundle: every file's hash, and that this machine computes the vectors it was sealed with."""
+
+import argparse
+
+from embedge.cli.model import add_bundle, find_bundle
+from embedge.errors import BundleError
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Options of ``embedge verify``."""
+    add_bundle(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run ``embedge verify``."""
+    from embedge import fingerprint
+    from embedge.bundle import Bundle
+    from embedge.embedder import Embedder
+
+    path = find_bundle(options.model)
+    bundle = Bundle.open(path)
+    bundle.verify()
+    print(f"{len(bundle.manifest.files)} files have their sealed bytes")
+    for name, variant in bundle.manifest.variants.items():
+        with Embedder.load(path, variant=name) as model:
+            cosine = fingerprint.cosine(model)
+        # Written so that NaN fails.
+        if not cosine >= fingerprint.SMALLEST_COSINE:
+            raise BundleError(
+                f"{path / variant.graph} gives other vectors here than where it was sealed: cosine {cosine:.6f}; "
+                f"its kernels ({variant.kernels}) are not exact on this CPU, use another variant"
+            )
+        print(f"{name}: vectors as sealed, cosine {cosine:.6f}")
+    return 0

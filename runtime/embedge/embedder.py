@@ -1,0 +1,229 @@
+"""The public class: a bundle, its tokenizer, its model and the threads, put together."""
+
+import itertools
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from embedge.bundle import Bundle
+from embedge.cpus import cpu_budget
+from embedge.errors import InputError
+from embedge.manifest import TOKENIZER, Manifest
+from embedge.progress import Progress
+from embedge.schedule import Workers
+from embedge.session import Engine, choose_variant, resolve_providers
+from embedge.tokenizer import Tokenizer
+from embedge.vectors import Dtype, FloatArray, check_form, encode
+
+# Texts that embed_iter, and embed with progress, take at a time: enough to find equal lengths among them, few enough
+# that memory stays constant (their tokens take about 4 MB) and that a progress line moves.
+_WINDOW = 1024
+
+Overflow = Literal["truncate", "error"]
+
+
+class Embedder:
+    """Texts in, vectors out. Made by :meth:`load`; any number of threads may use one at once, and forked children too.
+
+    The vector of a text does not depend on what it is embedded with: the same bits alone, in any batch, in any order
+    and on any number of threads.
+    """
+
+    def __init__(self, bundle: Bundle, variant: str, tokenizer: Tokenizer, workers: Workers, threads: int) -> None:
+        """Put finished parts together; :meth:`load` makes them from a bundle's path."""
+        self._bundle = bundle
+        self._tokenizer = tokenizer
+        self._workers = workers
+        self.variant = variant
+        self.threads = threads
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        variant: str = "auto",
+        threads: int | None = None,
+        providers: Sequence[str] | None = None,
+    ) -> "Embedder":
+        """Load the bundle at ``path``. Nothing is fetched, and nothing is written outside the bundle.
+
+        Args:
+            path: a directory that ``embedge export`` wrote.
+            variant: ``"int8"``, ``"fp32"``, or ``"auto"`` for the first of these that the bundle has.
+            threads: how many to use; ``None`` for all CPUs that this process may really use (see :mod:`embedge.cpus`).
+            providers: ONNX Runtime's execution providers, such as ``["cpu"]``; ``None`` for the CPU.
+
+        Raises:
+            BundleError: the bundle can't be opened, or its bytes are not the sealed ones (``BundleCorrupt``).
+            ProviderError: a provider that can't be had here.
+        """
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads={threads}: give 1 or more, or None for all CPUs this process may use")
+        bundle = Bundle.open(path)
+        variant = choose_variant(bundle.manifest.variants, variant)
+        resolved = resolve_providers(providers)
+        bundle.ensure_sealed(variant)
+        manifest = bundle.manifest
+        if threads is None:
+            threads = cpu_budget().threads
+        tokenizer = Tokenizer(bundle.file(TOKENIZER), manifest.max_tokens)
+        engine = Engine(bundle.file(manifest.variants[variant].graph), threads=threads, providers=resolved)
+        workers = Workers(engine, threads=threads, width=manifest.dimensions)
+        return cls(bundle, variant, tokenizer, workers, threads)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says of itself."""
+        return self._bundle.manifest
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        prompt: str | None = None,
+        dimensions: int | None = None,
+        dtype: Dtype = "float32",
+        on_overflow: Overflow = "truncate",
+        progress: bool = False,
+    ) -> npt.NDArray[Any]:
+        """Vectors of documents, of length 1. Shape: ``(len(texts), dimensions)``, also for no text and for one.
+
+        Args:
+            texts: a list of texts. Empty and white ones give the vector of the empty sequence.
+            prompt: put in front of each text; ``None`` for the model's document prompt, often empty.
+            dimensions: keep the first ones only, normalised again; ``None`` for all.
+            dtype: ``"float32"``, ``"float16"``, ``"int8"`` or ``"binary"`` (see :func:`embedge.vectors.encode`).
+            on_overflow: what to do with texts of more than ``manifest.max_tokens`` tokens: ``"truncate"`` them, with
+                one warning that says how many, or raise an ``"error"``.
+            progress: show a line on standard error while it runs.
+
+        Raises:
+            InputError: not a list, a member that is not a ``str``, half of a surrogate pair, or a text too long with
+                ``on_overflow="error"``; the message names its index.
+            TypeError: one ``str`` instead of a list.
+        """
+        _check_texts(texts)
+        self._check_options(dimensions, dtype, on_overflow)
+        prompt = self.manifest.prompts.document if prompt is None else prompt
+        window = _WINDOW if progress else max(1, len(texts))
+        vectors = np.empty((len(texts), self.manifest.dimensions), np.float32)
+        truncated = 0
+        with Progress(len(texts), shown=progress) as line:
+            for start in range(0, len(texts), window):
+                part = texts[start : start + window]
+                vectors[start : start + window], cut = self._embed(part, prompt, on_overflow, first=start)
+                truncated += cut
+                line.advance(len(part))
+        self._warn_truncated(truncated)
+        return encode(vectors, dimensions, dtype)
+
+    def embed_query(
+        self,
+        text: str,
+        *,
+        dimensions: int | None = None,
+        dtype: Dtype = "float32",
+        on_overflow: Overflow = "truncate",
+    ) -> npt.NDArray[Any]:
+        """The vector of a query, with the model's query prompt in front of it. Shape: ``(dimensions,)``.
+
+        Options and errors are those of :meth:`embed`.
+        """
+        if not isinstance(text, str):
+            raise InputError(f"a query is a str, not {type(text).__name__}; embed() takes a list of texts")
+        self._check_options(dimensions, dtype, on_overflow)
+        vectors, truncated = self._embed([text], self.manifest.prompts.query, on_overflow, first=0)
+        self._warn_truncated(truncated)
+        row: npt.NDArray[Any] = encode(vectors, dimensions, dtype)[0]
+        return row
+
+    def embed_iter(
+        self,
+        texts: Iterable[str],
+        *,
+        prompt: str | None = None,
+        dimensions: int | None = None,
+        dtype: Dtype = "float32",
+        on_overflow: Overflow = "truncate",
+    ) -> Iterator[npt.NDArray[Any]]:
+        """One vector after the other for any iterable of texts, in constant memory. Shape of each: ``(dimensions,)``.
+
+        Texts are taken 1024 at a time. Options and errors are those of :meth:`embed`, and the vectors are the same
+        bits; the warning about truncated texts comes at the end.
+        """
+        if isinstance(texts, str):
+            raise TypeError("embed_iter takes an iterable of texts, not one str: pass [text]")
+        self._check_options(dimensions, dtype, on_overflow)
+        prompt = self.manifest.prompts.document if prompt is None else prompt
+        return self._iterate(texts, prompt, dimensions, dtype, on_overflow)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text before any truncation, special tokens included; ``InputError`` as in :meth:`embed`.
+
+        No prompt is added. Compare with ``manifest.max_tokens``.
+        """
+        _check_texts(texts)
+        return self._tokenizer.count(texts)
+
+    def close(self) -> None:
+        """Wait for calls under way and end the threads; the embedder can't be used any more."""
+        self._workers.close()
+
+    def __enter__(self) -> "Embedder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _embed(self, texts: Sequence[str], prompt: str, on_overflow: Overflow, *, first: int) -> tuple[FloatArray, int]:
+        """Vectors of ``texts``, the first of which is number ``first`` of its call, and how many were truncated."""
+        if prompt:
+            texts = [prompt + text if isinstance(text, str) else text for text in texts]
+        encoded = self._tokenizer.encode(texts, first=first)
+        if encoded.truncated and on_overflow == "error":
+            index = encoded.truncated[0]
+            raise InputError(
+                f"texts[{first + index}] has {self._tokenizer.count([texts[index]])[0]} tokens, "
+                f"the model takes {self.manifest.max_tokens}; shorten it, or pass on_overflow='truncate'"
+            )
+        return self._workers.run(encoded.ids), len(encoded.truncated)
+
+    def _iterate(
+        self, texts: Iterable[str], prompt: str, dimensions: int | None, dtype: Dtype, on_overflow: Overflow
+    ) -> Iterator[npt.NDArray[Any]]:
+        source, done, truncated = iter(texts), 0, 0
+        while part := list(itertools.islice(source, _WINDOW)):
+            vectors, cut = self._embed(part, prompt, on_overflow, first=done)
+            truncated += cut
+            done += len(part)
+            yield from encode(vectors, dimensions, dtype)
+        self._warn_truncated(truncated)
+
+    def _check_options(self, dimensions: int | None, dtype: str, on_overflow: str) -> None:
+        check_form(dimensions, dtype, self.manifest.dimensions)
+        if on_overflow not in ("truncate", "error"):
+            raise ValueError(f"on_overflow={on_overflow!r}: choose 'truncate' or 'error'")
+
+    def _warn_truncated(self, count: int) -> None:
+        if count:
+            texts = "1 text was" if count == 1 else f"{count} texts were"
+            warnings.warn(
+                f"{texts} truncated to the model's {self.manifest.max_tokens} tokens; "
+                "split long texts, or pass on_overflow='error' to find them",
+                stacklevel=3,
+            )
+
+
+def _check_texts(texts: object) -> None:
+    if isinstance(texts, str):
+        raise TypeError("a list of texts is needed, not one str: pass [text], or use embed_query for a query")
+    if not isinstance(texts, list | tuple):
+        raise InputError(f"texts is {type(texts).__name__}, not a list of str: pass list(texts), or use embed_iter")

@@ -1,0 +1,35 @@
+"""One line on standard error that tells how far a long call has come."""
+
+import sys
+import time
+from types import TracebackType
+
+
+class Progress:
+    """``with Progress(total, shown=True) as line: line.advance(n)``; the line is wiped when the block ends."""
+
+    def __init__(self, total: int | None, *, shown: bool) -> None:
+        """``total`` texts, or ``None`` where it is not known."""
+        self._total = total
+        self._shown = shown
+        self._done = 0
+        self._start = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        """``count`` more texts are done."""
+        self._done += count
+        if self._shown:
+            rate = self._done / max(1e-9, time.monotonic() - self._start)
+            of = f"/{self._total}" if self._total is not None else ""
+            sys.stderr.write(f"\r\x1b[K{self._done}{of} texts, {rate:.0f}/s")
+            sys.stderr.flush()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

@@ -1,0 +1,123 @@
+"""Which texts run together, on which threads.
+
+Texts are never padded. Texts of equal length run together until a run holds ``TOKENS_PER_RUN`` tokens, longer ones
+one at a time; the longest start first, so that no long one is left for the end; every run keeps to one thread, and
+as many runs as there are threads go side by side. A single text is spread over all threads instead.
+
+FIGURES
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from embedge.errors import EmbedgeError
+from embedge.fork import after_fork
+from embedge.vectors import FloatArray
+
+TOKENS_PER_RUN = 64
+
+
+class Model(Protocol):
+    """What the workers need of :class:`embedge.session.Engine`."""
+
+    def run(self, ids: npt.NDArray[np.int64], *, spread: bool) -> FloatArray:
+        """Shape: ``(batch, tokens)`` -> ``(batch, width)``."""
+
+
+def plan(lengths: Sequence[int], threads: int) -> list[list[int]]:
+    """Groups of indices of texts to run together: equal lengths, the longest first.
+
+    A group holds at most ``TOKENS_PER_RUN`` tokens, or one text; less when that would leave a thread without work.
+    """
+    budget = min(TOKENS_PER_RUN, -(-sum(lengths) // threads))
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for index, length in enumerate(lengths):
+        by_length[length].append(index)
+    groups = []
+    for length in sorted(by_length, reverse=True):
+        indices = by_length[length]
+        size = max(1, budget // max(1, length))
+        groups += [indices[start : start + size] for start in range(0, len(indices), size)]
+    return groups
+
+
+class Workers:
+    """Runs token ids through a model on ``threads`` threads; any number of threads may call it at once."""
+
+    def __init__(self, model: Model, *, threads: int, width: int) -> None:
+        """``width`` is the length of the model's vectors."""
+        self._model = model
+        self._threads = threads
+        self._width = width
+        self._closed = False
+        self._pool: ThreadPoolExecutor | None = None
+        self._renew()
+        # The locks may be held, at the moment of a fork, by threads that the child does not have.
+        after_fork(self, Workers._renew)
+
+    def run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
+        """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``."""
+        vectors = np.empty((len(ids), self._width), np.float32)
+        groups = plan([len(tokens) for tokens in ids], self._threads)
+        # Whoever holds this finds the threads idle; it is a hint for speed, so nobody ever waits for it.
+        idle = self._idle.acquire(blocking=False)
+        try:
+            if 2 * len(groups) <= max(2, self._threads):
+                self._run_here(ids, groups, vectors, spread=idle)
+            else:
+                self._run_side_by_side(ids, groups, vectors)
+        finally:
+            if idle:
+                self._idle.release()
+        return vectors
+
+    def close(self) -> None:
+        """Wait for the runs under way, then end the threads."""
+        with self._lock:
+            pool, self._pool, self._closed = self._pool, None, True
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run_here(
+        self, ids: Sequence[Sequence[int]], groups: list[list[int]], vectors: FloatArray, spread: bool
+    ) -> None:
+        """A few texts, on the caller's thread: not queued behind somebody else's thousands."""
+        if self._closed:
+            raise EmbedgeError("this Embedder is closed; load it again")
+        for group in groups:
+            if spread:
+                self._run_group(ids, group, vectors, spread=True)
+            else:
+                with self._slots:
+                    self._run_group(ids, group, vectors, spread=False)
+
+    def _run_side_by_side(self, ids: Sequence[Sequence[int]], groups: list[list[int]], vectors: FloatArray) -> None:
+        with self._lock:
+            if self._closed:
+                raise EmbedgeError("this Embedder is closed; load it again")
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="embedge")
+            futures = [self._pool.submit(self._run_group, ids, group, vectors, spread=False) for group in groups]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:  # Ctrl-C too: what is queued must not go on for minutes
+            for future in futures:
+                future.cancel()
+            raise
+
+    def _run_group(self, ids: Sequence[Sequence[int]], group: list[int], vectors: FloatArray, *, spread: bool) -> None:
+        batch = np.array([ids[index] for index in group], np.int64)
+        vectors[group] = self._model.run(batch, spread=spread)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+        self._idle = threading.Lock()
+        self._slots = threading.Semaphore(self._threads)
+        self._pool = None

@@ -1,0 +1,135 @@
+"""ONNX Runtime: its sessions, options and providers, and which variant of a bundle to run."""
+
+import ctypes
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+# The wheels for Linux and macOS report to Microsoft from 1.29 on; they read this when they are imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime
+
+from embedge.errors import BundleError, ProviderError
+from embedge.fork import after_fork
+from embedge.manifest import Variant
+from embedge.vectors import FloatArray
+
+# Where the program imported onnxruntime first, the variable came too late.
+onnxruntime.disable_telemetry_events()
+
+VARIANTS = ("int8", "fp32")
+"""In the order that ``variant="auto"`` prefers them."""
+
+# Only the first two are tested; the others are passed on to ONNX Runtime as they are.
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+
+
+class Engine:
+    """One variant of a bundle in ONNX Runtime, ready for calls from any number of threads.
+
+    It holds two sessions over the same mapped weights, since a session's thread count is fixed when it is made: one
+    whose operators are spread over all threads, for a single text, and one whose operators keep to their caller's
+    thread, so that several texts run side by side. The second is made when it is first needed.
+    """
+
+    def __init__(self, graph: Path, *, threads: int, providers: Sequence[str]) -> None:
+        """Make the session for single texts; errors are those of :func:`_create`."""
+        self._graph = graph
+        self._threads = threads
+        self._providers = providers
+        self._lock = threading.Lock()
+        self._sessions = {threads: _create(graph, threads, providers)}
+        after_fork(self, Engine._abandon_sessions)
+
+    def run(self, ids: npt.NDArray[np.int64], *, spread: bool) -> FloatArray:
+        """Vectors of texts of equal length. Shape: ``(batch, tokens)`` -> ``(batch, width)``.
+
+        With ``spread`` over all threads, else on the calling thread alone; the bits are the same.
+        """
+        threads = self._threads if spread else 1
+        session = self._sessions.get(threads)
+        if session is None:
+            with self._lock:
+                session = self._sessions.get(threads)
+                if session is None:
+                    session = self._sessions[threads] = _create(self._graph, threads, self._providers)
+        vectors: FloatArray = session.run(None, {"input_ids": ids})[0]
+        return vectors
+
+    def _abandon_sessions(self) -> None:
+        """In a forked child: leave the parent's sessions alone and let new ones be made.
+
+        Their worker threads exist in the parent only. Running such a session would wait for them for ever, and so
+        would its destructor, so the objects are kept from ever being destroyed (onnxruntime issue 9800).
+        """
+        for session in self._sessions.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+        self._sessions = {}
+        self._lock = threading.Lock()
+
+
+def _create(graph: Path, threads: int, providers: Sequence[str]) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # The graph is written for the kernels that are fast; the optimizer's fusions undo that (SkipLayerNormalization
+    # takes six times as long as Add and LayerNormalization in 1.30 to 1.32), and cost time at every start.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3  # errors; they are raised as exceptions besides
+    try:
+        session = onnxruntime.InferenceSession(str(graph), options, providers=list(providers))
+    except Exception as exc:
+        if providers == ["CPUExecutionProvider"]:
+            raise BundleError(f"ONNX Runtime {onnxruntime.__version__} can't load {graph}: {exc}") from exc
+        raise ProviderError(f"ONNX Runtime can't run {graph} on {', '.join(providers)}: {exc}") from exc
+    got = session.get_providers()
+    if got[: len(providers)] != list(providers):
+        raise ProviderError(
+            f"asked for {', '.join(providers)}, ONNX Runtime gave {', '.join(got)}; "
+            "see `embedge doctor`, or leave providers out to run on the CPU"
+        )
+    return session
+
+
+def resolve_providers(names: Sequence[str] | None) -> list[str]:
+    """ONNX Runtime's names for ``names``, which are keys of :data:`PROVIDERS` or such names already; None is the CPU.
+
+    Raises:
+        ProviderError: a provider that is unknown, or that the installed onnxruntime does not have.
+    """
+    if isinstance(names, str):
+        raise ProviderError(f"providers must be a list: providers=[{names!r}]")
+    available = onnxruntime.get_available_providers()
+    resolved = [PROVIDERS.get(name, name) for name in names or ["cpu"]]
+    for name, asked in zip(resolved, names or ["cpu"], strict=True):
+        if name not in available:
+            raise ProviderError(
+                f"provider {asked!r} is not in the installed onnxruntime {onnxruntime.__version__}, which has "
+                f"{', '.join(available)}; install the onnxruntime package that has it, or leave providers out"
+            )
+    return resolved
+
+
+def choose_variant(variants: Mapping[str, Variant], asked: str) -> str:
+    """The name of the variant to run: ``asked``, or for ``"auto"`` the smallest the bundle has (int8, then fp32).
+
+    Raises:
+        BundleError: the bundle has no such variant.
+    """
+    if asked == "auto":
+        return next(name for name in [*VARIANTS, *variants] if name in variants)
+    if asked not in variants:
+        raise BundleError(f"the bundle has no variant {asked!r}; it has {', '.join(sorted(variants))}")
+    return asked

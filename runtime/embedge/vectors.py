@@ -1,0 +1,41 @@
+"""The form vectors are handed out in: fewer dimensions, smaller numbers."""
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Dtype = Literal["float32", "float16", "int8", "binary"]
+DTYPES: tuple[Dtype, ...] = ("float32", "float16", "int8", "binary")
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def check_form(dimensions: int | None, dtype: str, width: int) -> None:
+    """Raise ``ValueError`` unless :func:`encode` can give this form; ``width`` is the model's."""
+    if dimensions is not None and not 1 <= dimensions <= width:
+        raise ValueError(f"dimensions={dimensions!r}: the model gives {width}, so ask for 1 to {width}")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}")
+    if dtype == "binary" and (dimensions or width) % 8:
+        raise ValueError(f"dimensions={dimensions or width}: binary vectors pack 8 dimensions in a byte")
+
+
+def encode(vectors: FloatArray, dimensions: int | None, dtype: Dtype) -> npt.NDArray[Any]:
+    """``vectors`` in the form asked for. Shape: ``(n, width)`` -> ``(n, dimensions)``, binary ``(n, dimensions / 8)``.
+
+    Fewer dimensions are the first ones, normalised again to length 1; that keeps the meaning only for models trained
+    for it (Matryoshka Representation Learning, Kusupati et al. 2022). ``int8`` is ``round(127 x)``. ``binary`` has a
+    bit for each positive component, most significant bit first, as ``uint8``.
+    """
+    if dimensions is not None and dimensions < vectors.shape[1]:
+        vectors = vectors[:, :dimensions]
+        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+    if dtype == "float16":
+        return vectors.astype(np.float16)
+    if dtype == "int8":
+        codes: npt.NDArray[np.int8] = np.rint(vectors * np.float32(127)).astype(np.int8)
+        return codes
+    if dtype == "binary":
+        return np.packbits(vectors > 0, axis=1)
+    return vectors

@@ -1,6 +1,5 @@
 """``export()``: a checkpoint becomes a bundle, step by step, and is checked by running what was written."""
 
-import dataclasses
 import os
 import time
 import warnings
@@ -13,6 +12,7 @@ from embedge import bundle, fingerprint
 from embedge.embedder import Embedder
 from embedge.errors import ExportError
 from embedge.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, Fidelity, Manifest, Variant
+from embedge.tokenizer import Tokenizer
 from embedge_export import checkpoint as checkpoints
 from embedge_export import graph, quantize, verify
 from embedge_export.checkpoint import Checkpoint
@@ -101,7 +101,7 @@ def _fill(checkpoint: Checkpoint, precision: Sequence[str], directory: Path, ste
     (directory / MANIFEST).write_bytes(draft.to_bytes())
 
     step("comparing fp32 with the equations")
-    some, expected = verify.reference_vectors(checkpoint)
+    some, expected = verify.reference_vectors(checkpoint, Tokenizer(directory / TOKENIZER, checkpoint.max_tokens))
     with Embedder.load(directory, variant="fp32") as fp32:
         fidelity = verify.check("fp32", fp32.embed(some, prompt=""), expected, "double precision in numpy")
         variants["fp32"] = _measured(variants["fp32"], fp32, fidelity)
@@ -128,7 +128,7 @@ def _write_variant(name: str, encoder: Encoder, pooling: Pooling, directory: Pat
 
 def _measured(variant: Variant, model: Embedder, fidelity: Fidelity) -> Variant:
     vectors = fingerprint.vectors(model, fingerprint.TEXTS)
-    return dataclasses.replace(variant, fidelity=fidelity, fingerprint=vectors)
+    return variant._replace(fidelity=fidelity, fingerprint=vectors)
 
 
 def _manifest(checkpoint: Checkpoint, variants: dict[str, Variant], directory: Path) -> Manifest:

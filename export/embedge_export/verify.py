@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from embedge.errors import FidelityError
 from embedge.manifest import Fidelity
+from embedge.tokenizer import Tokenizer
 from embedge_export import reference
 from embedge_export.checkpoint import Checkpoint
 
@@ -28,14 +28,11 @@ def texts() -> list[str]:
     return (Path(__file__).parent / "texts.txt").read_text(encoding="utf-8").splitlines()[::3]
 
 
-def reference_vectors(checkpoint: Checkpoint) -> tuple[list[str], npt.NDArray[np.float64]]:
+def reference_vectors(checkpoint: Checkpoint, tokenizer: Tokenizer) -> tuple[list[str], npt.NDArray[np.float64]]:
     """A few short texts and their vectors by the equations. Shape: ``(n, hidden)``."""
     some = [text for text in texts() if len(text) <= _REFERENCE_CHARS][:_REFERENCE_TEXTS]
-    tokenizer = HuggingFaceTokenizer.from_str(checkpoint.tokenizer)
-    encodings = tokenizer.encode_batch_fast(some)
-    return some, np.array(
-        [reference.embed(checkpoint.encoder, checkpoint.pooling, e.ids[: checkpoint.max_tokens]) for e in encodings]
-    )
+    ids = tokenizer.encode(some).ids
+    return some, np.array([reference.embed(checkpoint.encoder, checkpoint.pooling, tokens) for tokens in ids])
 
 
 def check(

@@ -10,23 +10,25 @@
 Opening checks the manifest's seal and every file's presence and size. Hashing 35 MB takes 20 ms on a CPU with SHA
 instructions and ten times that without, so ``load`` hashes the files it uses once and then remembers their time
 stamps in ``.verified`` inside the bundle; where that can't be written, it hashes them every time.
+
+``hashlib``, ``shutil`` and what they import take 6 ms, so they are imported where they are used: a start with a
+verified bundle needs neither.
 """
 
 import contextlib
-import hashlib
 import json
 import os
-import shutil
-import tempfile
+import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from embedge.errors import BundleCorrupt, BundleError, ExportError
-from embedge.manifest import MANIFEST, TOKENIZER, Manifest, SealedFile
+from embedge.manifest import MANIFEST, TOKENIZER, Manifest, SealedFile, looks_sealed
 
 STAMPS = ".verified"
+_FILE_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}(?<!\.)")
 # A file changed within one tick of the file system's clock keeps its time stamp, so a younger one is not trusted.
 _STAMP_AGE_S = 2.0
 
@@ -48,14 +50,17 @@ class Bundle:
             BundleError: no bundle there, a file is missing, or a name leads out of the bundle.
         """
         path = Path(path)
-        if not path.is_dir():
-            raise BundleError(f"no bundle at {path}: it is not a directory; make one with `embedge export`")
         try:
+            if not path.is_dir():
+                raise BundleError(f"no bundle at {path}: it is not a directory; make one with `embedge export`")
             raw = _inside(path, MANIFEST).read_bytes()
         except OSError as exc:
             raise BundleError(f"{path} is not a bundle: {MANIFEST} can't be read ({exc.strerror})") from exc
-        manifest = Manifest.from_bytes(raw, str(path / MANIFEST))
+        checked = _read_stamps(path).get(MANIFEST) == _stamp(path / MANIFEST)
+        manifest = Manifest.from_bytes(raw, str(path / MANIFEST), check_seal=not checked)
         bundle = cls(path, manifest)
+        if not manifest.variants or manifest.dimensions < 1 or manifest.max_tokens < 1:
+            raise BundleError(f"{path / MANIFEST} describes no model: no variants, dimensions or tokens")
         for name in [TOKENIZER, *bundle._model_files(manifest.variants)]:
             if name not in manifest.files:
                 raise BundleError(f"{path / MANIFEST} does not list {name!r} among the files it seals")
@@ -73,6 +78,7 @@ class Bundle:
         Raises:
             BundleCorrupt: naming the first file whose bytes are not the sealed ones.
         """
+        Manifest.from_bytes(self.file(MANIFEST).read_bytes(), str(self.path / MANIFEST))
         for name in self.manifest.files:
             self._check_hash(name)
 
@@ -82,16 +88,16 @@ class Bundle:
         Raises:
             BundleCorrupt: naming the first file whose bytes are not the sealed ones.
         """
-        known = self._read_stamps()
-        fresh: dict[str, list[int]] = {}
-        for name in [TOKENIZER, *self._model_files([variant])]:
-            stamp = self._stamp(name)
-            if known.get(name) != stamp:
+        oldest_trusted = (time.time() - _STAMP_AGE_S) * 1e9
+        known = _read_stamps(self.path)
+        stamps = {name: _stamp(self.file(name)) for name in [MANIFEST, TOKENIZER, *self._model_files([variant])]}
+        for name, stamp in stamps.items():
+            if name != MANIFEST and known.get(name) != stamp:
                 self._check_hash(name)
-                if time.time() - max(stamp[2], stamp[3]) / 1e9 > _STAMP_AGE_S:
-                    fresh[name] = stamp
-        if fresh:
-            self._write_stamps({**known, **fresh})
+        if any(known.get(name) != stamp for name, stamp in stamps.items()) and all(
+            max(stamp[2:]) < oldest_trusted for stamp in stamps.values()
+        ):
+            _write_stamps(self.path, {**known, **stamps})
 
     def _model_files(self, variants: Iterable[str]) -> list[str]:
         return [
@@ -114,34 +120,36 @@ class Bundle:
         if hash_file(path) != self.manifest.files[name].sha256:
             raise BundleCorrupt(f"{path} was altered: its sha256 is not the sealed one; copy the bundle again")
 
-    def _stamp(self, name: str) -> list[int]:
-        status = self.file(name).stat()
-        return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
 
-    def _read_stamps(self) -> dict[str, list[int]]:
-        """What an earlier load noted; nothing when there is no readable note, or it is of another manifest."""
-        with contextlib.suppress(OSError, ValueError, RecursionError):
-            note = json.loads(self.file(STAMPS).read_bytes())
-            if isinstance(note, dict) and note.get("manifest") == self._stamp(MANIFEST):
-                files = note.get("files")
-                return files if isinstance(files, dict) else {}
-        return {}
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
 
-    def _write_stamps(self, stamps: dict[str, list[int]]) -> None:
-        note = json.dumps({"manifest": self._stamp(MANIFEST), "files": stamps})
-        # A read-only bundle, or one on a full disk, is hashed again next time: nothing is lost.
-        with contextlib.suppress(OSError):
-            descriptor, temporary = tempfile.mkstemp(prefix=STAMPS, dir=self.path)
-            try:
-                with os.fdopen(descriptor, "w") as out:
-                    out.write(note)
-                Path(temporary).replace(self.path / STAMPS)
-            except OSError:
-                Path(temporary).unlink()
+
+def _read_stamps(directory: Path) -> dict[str, list[int]]:
+    """What an earlier load noted; nothing when there is no readable note, or it is of another manifest."""
+    with contextlib.suppress(OSError, ValueError, RecursionError, BundleError):
+        stamps = json.loads(_inside(directory, STAMPS).read_bytes())
+        if isinstance(stamps, dict) and stamps.get(MANIFEST) == _stamp(directory / MANIFEST):
+            return stamps
+    return {}
+
+
+def _write_stamps(directory: Path, stamps: dict[str, list[int]]) -> None:
+    partial = directory / f"{STAMPS}.{os.getpid()}"
+    # A read-only bundle, or one on a full disk, is hashed again next time: nothing is lost.
+    with contextlib.suppress(OSError):
+        try:
+            partial.write_text(json.dumps(stamps))
+            partial.replace(directory / STAMPS)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def hash_file(path: Path) -> str:
     """Hexadecimal sha256 of a file; ``OSError`` becomes ``BundleError``."""
+    import hashlib
+
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -165,16 +173,18 @@ def write(target: Path, *, force: bool) -> Iterator[Path]:
     Raises:
         ExportError: ``target`` exists (without ``force``), is no bundle, or can't be written.
     """
+    import shutil
+
     check_free(target, force=force)
+    partial = target.parent / f".{target.name}.{os.getpid()}.partial"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+        partial.mkdir()
     except OSError as exc:
         raise ExportError(f"{target} can't be written: {exc.strerror or exc}") from exc
     try:
         yield partial
         _sync(partial)
-        partial.chmod(0o755)
         check_free(target, force=force)
         _move_into_place(partial, target)
     except OSError as exc:
@@ -185,23 +195,34 @@ def write(target: Path, *, force: bool) -> Iterator[Path]:
 
 def check_free(target: Path, *, force: bool) -> None:
     """Raise ``ExportError`` unless a bundle may be written to ``target``."""
-    if not (target.exists() or target.is_symlink()):
-        return
-    if not force:
-        raise ExportError(f"{target} exists; give another OUT or --force to replace it")
-    if target.is_symlink() or not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).is_file()):
+    try:
+        if not (target.exists() or target.is_symlink()):
+            return
+        if not force:
+            raise ExportError(f"{target} exists; give another OUT or --force to replace it")
+        replaceable = target.is_dir() and not target.is_symlink() and _is_bundle_or_empty(target)
+    except OSError as exc:
+        raise ExportError(f"{target} can't be written: {exc.strerror or exc}") from exc
+    if not replaceable:
         raise ExportError(f"{target} exists and is not a bundle, so --force does not replace it; give another OUT")
+
+
+def _is_bundle_or_empty(directory: Path) -> bool:
+    manifest = directory / MANIFEST
+    return looks_sealed(manifest.read_bytes()) if manifest.is_file() else not any(directory.iterdir())
 
 
 def _move_into_place(partial: Path, target: Path) -> None:
     if not target.exists():
         partial.rename(target)
         return
-    replaced = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".replaced", dir=target.parent))
+    import shutil
+
+    replaced = target.parent / f".{target.name}.{os.getpid()}.replaced"
     target.rename(replaced)
     try:
         partial.rename(target)
-    except OSError:
+    except BaseException:  # Ctrl-C too: what was there must come back
         replaced.rename(target)
         raise
     shutil.rmtree(replaced, ignore_errors=True)
@@ -209,6 +230,8 @@ def _move_into_place(partial: Path, target: Path) -> None:
 
 def _sync(directory: Path) -> None:
     """Bring the files to the disk before the rename shows them, so that a power cut can't leave half a bundle."""
+    if os.name == "nt":  # has no such call for directories
+        return
     for path in [*directory.iterdir(), directory]:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -219,9 +242,13 @@ def _sync(directory: Path) -> None:
 
 def _inside(directory: Path, name: str) -> Path:
     """The file ``name`` of the bundle ``directory``; it may not lead anywhere else."""
-    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name or Path(name).is_absolute():
+    if not _FILE_NAME.fullmatch(name):
         raise BundleError(f"{directory / MANIFEST} names {name!r}: a file of a bundle lies in the bundle itself")
     path = directory / name
-    if path.is_symlink() and not path.resolve().is_relative_to(directory.resolve()):
+    try:
+        leaves = path.is_symlink() and not path.resolve().is_relative_to(directory.resolve())
+    except RuntimeError as exc:
+        raise BundleError(f"{path} is a link that leads to itself; copy the file itself") from exc
+    if leaves:
         raise BundleError(f"{path} is a link that leaves the bundle; copy the file itself")
     return path

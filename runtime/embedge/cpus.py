@@ -5,12 +5,11 @@
 
 import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class CpuBudget:
+class CpuBudget(NamedTuple):
     """``threads`` to use, and the ``reason`` in words for ``embedge doctor``."""
 
     threads: int
@@ -64,14 +63,17 @@ def _quota(group: Path, version: int) -> float | None:
 def _control_groups(root: Path) -> list[tuple[int, Path, Path]]:
     """``(version, this process's directory, mount point)`` of each hierarchy that can limit CPUs."""
     try:
-        memberships = (root / "proc/self/cgroup").read_text().splitlines()
-        mounts = (root / "proc/self/mountinfo").read_text().splitlines()
+        # Paths are bytes; and splitlines would split them at more than line feeds.
+        memberships = (root / "proc/self/cgroup").read_text(errors="surrogateescape").split("\n")
+        mounts = (root / "proc/self/mountinfo").read_text(errors="surrogateescape").split("\n")
     except OSError:
         return []
     paths: dict[int, str] = {}
     for line in memberships:
         # "4:cpu,cpuacct:/docker/1f3a" for version 1, "0::/docker/1f3a" for version 2
-        _, controllers, path = line.split(":", 2)
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if not path:
+            continue
         if controllers == "":
             paths[2] = path
         elif "cpu" in controllers.split(","):
@@ -80,8 +82,11 @@ def _control_groups(root: Path) -> list[tuple[int, Path, Path]]:
     for line in mounts:
         # "30 23 0:26 /docker/1f3a /sys/fs/cgroup/cpu rw shared:9 - cgroup cgroup rw,cpu" (man 5 proc_pid_mountinfo)
         before, _, after = line.partition(" - ")
-        mount_root, mount_point = before.split()[3:5]
-        kind, _, options = after.split(maxsplit=2)
+        fields, kind_source_options = before.split(" "), after.split(" ")
+        if len(fields) < 5 or len(kind_source_options) < 3:
+            continue
+        mount_root, mount_point = fields[3:5]
+        kind, options = kind_source_options[0], kind_source_options[2]
         version = {"cgroup": 1, "cgroup2": 2}.get(kind)
         if version not in paths or (version == 1 and "cpu" not in options.split(",")):
             continue

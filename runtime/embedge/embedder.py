@@ -73,7 +73,8 @@ class Embedder:
         if threads is None:
             threads = cpu_budget().threads
         tokenizer = Tokenizer(bundle.file(TOKENIZER), manifest.max_tokens)
-        engine = Engine(bundle.file(manifest.variants[variant].graph), threads=threads, providers=resolved)
+        graph = bundle.file(manifest.variants[variant].graph)
+        engine = Engine(graph, threads=threads, providers=resolved, integer=variant != "fp32")
         workers = Workers(engine, threads=threads, width=manifest.dimensions)
         return cls(bundle, variant, tokenizer, workers, threads)
 

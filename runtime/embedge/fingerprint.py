@@ -1,6 +1,9 @@
 """A few texts whose vectors every bundle carries, to tell whether this machine computes them right."""
 
+import base64
+
 import numpy as np
+import numpy.typing as npt
 
 from embedge.embedder import Embedder
 
@@ -13,15 +16,20 @@ SMALLEST_COSINE = 0.9999
 """Kernels of other CPUs add up in another order, which moves a cosine by 1e-5; saturated ones by 1e-3 and more."""
 
 
-def vectors(model: Embedder, texts: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
-    """The vectors of ``texts`` without a prompt, rounded to 7 digits after the point as a manifest keeps them."""
-    return tuple(tuple(round(float(x), 7) for x in row) for row in model.embed(list(texts), prompt=""))
+def vectors(model: Embedder, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The vectors of ``texts`` without a prompt, each as a manifest keeps it."""
+    rows = model.embed(list(texts), prompt="")
+    return tuple(base64.b64encode(row.astype("<f4").tobytes()).decode() for row in rows)
 
 
 def cosine(model: Embedder) -> float:
     """The least cosine between the vectors in the model's manifest and those computed now."""
     manifest = model.manifest
-    sealed = np.array(manifest.variants[model.variant].fingerprint)
-    now = np.array(vectors(model, manifest.fingerprint_texts))
+    sealed = _decode(manifest.variants[model.variant].fingerprint)
+    now = _decode(vectors(model, manifest.fingerprint_texts))
     lengths = np.linalg.norm(sealed, axis=1) * np.linalg.norm(now, axis=1)
     return float(((sealed * now).sum(axis=1) / lengths).min())
+
+
+def _decode(rows: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    return np.array([np.frombuffer(base64.b64decode(row), "<f4") for row in rows], np.float64)

@@ -2,16 +2,15 @@
 
 The manifest seals every other file with its size and sha256, and itself with the field ``seal``: the sha256 of its
 own bytes with the 64 digits of the seal replaced by zeros.
+
+The classes are named tuples because seven dataclasses take 5 ms to make, at every start.
 """
 
-import dataclasses
-import hashlib
 import json
 import re
 import types
 import typing
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from embedge.errors import BundleCorrupt, BundleError, UnsupportedFormat
 
@@ -24,16 +23,14 @@ _UNSEALED = b'"seal": "' + b"0" * 64 + b'"'
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
-class SealedFile:
+class SealedFile(NamedTuple):
     """Size in bytes and hexadecimal sha256 of one file."""
 
     bytes: int
     sha256: str
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """The checkpoint that a bundle was made from; ``None`` where it is not known."""
 
     id: str
@@ -42,16 +39,14 @@ class Source:
     license: str | None
 
 
-@dataclass(frozen=True)
-class Prompts:
+class Prompts(NamedTuple):
     """Texts put in front of every query and of every document, often empty."""
 
     query: str
     document: str
 
 
-@dataclass(frozen=True)
-class Fidelity:
+class Fidelity(NamedTuple):
     """Cosine to the reference, over ``texts`` texts, measured when the bundle was written."""
 
     reference: str
@@ -60,8 +55,7 @@ class Fidelity:
     texts: int
 
 
-@dataclass(frozen=True)
-class Variant:
+class Variant(NamedTuple):
     """One precision of the model: its two files, how it was made and how near it came to its reference."""
 
     graph: str
@@ -69,12 +63,11 @@ class Variant:
     recipe: str
     kernels: str
     fidelity: Fidelity
-    fingerprint: tuple[tuple[float, ...], ...]
-    """One vector for each of :attr:`Manifest.fingerprint_texts`."""
+    fingerprint: tuple[str, ...]
+    """A vector for each of :attr:`Manifest.fingerprint_texts`: little-endian float32 in base64."""
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedTuple):
     """Everything a bundle says of itself."""
 
     format_version: int
@@ -88,15 +81,19 @@ class Manifest:
     fingerprint_texts: tuple[str, ...]
     variants: dict[str, Variant]
 
+    def to_fields(self) -> dict[str, Any]:
+        """The fields as JSON has them."""
+        fields: dict[str, Any] = _plain(self)
+        return fields
+
     def to_bytes(self) -> bytes:
         """The sealed ``manifest.json``."""
-        fields = {**dataclasses.asdict(self), "seal": "0" * 64}
-        unsealed = (_compact_vectors(json.dumps(fields, indent=1, ensure_ascii=False)) + "\n").encode()
-        seal = hashlib.sha256(unsealed).hexdigest().encode()
-        return unsealed.replace(_UNSEALED, b'"seal": "' + seal + b'"')
+        fields = {**self.to_fields(), "seal": "0" * 64}
+        unsealed = (json.dumps(fields, indent=1, ensure_ascii=False) + "\n").encode()
+        return unsealed.replace(_UNSEALED, b'"seal": "' + _digest(unsealed) + b'"')
 
     @classmethod
-    def from_bytes(cls, raw: bytes, where: str) -> "Manifest":
+    def from_bytes(cls, raw: bytes, where: str, *, check_seal: bool = True) -> "Manifest":
         """Read a sealed ``manifest.json``; ``where`` names it in messages.
 
         Raises:
@@ -114,32 +111,46 @@ class Manifest:
                 f"{where} has format version {version!r}, this embedge reads version {FORMAT_VERSION}; "
                 "export the checkpoint again or install the embedge that wrote it"
             )
-        seals = _SEAL.findall(raw)
-        unsealed = _SEAL.sub(_UNSEALED, raw)
-        if len(seals) != 1 or hashlib.sha256(unsealed).hexdigest().encode() != seals[0]:
+        if check_seal and not _is_sealed(raw):
             raise BundleCorrupt(f"{where} was altered after it was sealed; copy or export the bundle again")
         return _decode(cls, fields, where)
 
 
-def _compact_vectors(text: str) -> str:
-    """``json.dumps(indent=1)`` puts every number on a line of its own: join them, a manifest is also read by people."""
-    number = r"-?\d[-+.\deE]*"
-    return re.sub(rf"\[\s+({number}(?:,\s+{number})*)\s+\]", lambda m: f"[{''.join(m[1].split())}]", text)
+def _plain(value: Any) -> Any:
+    """Named tuples as dictionaries, all the way down."""
+    if hasattr(value, "_asdict"):
+        return {name: _plain(field) for name, field in value._asdict().items()}
+    if isinstance(value, dict):
+        return {name: _plain(field) for name, field in value.items()}
+    return value
+
+
+def looks_sealed(raw: bytes) -> bool:
+    """Whether this is some bundle's manifest, perhaps of another format or altered, and not any other JSON."""
+    return _SEAL.search(raw) is not None and b'"format_version"' in raw
+
+
+def _is_sealed(raw: bytes) -> bool:
+    seals = _SEAL.findall(raw)
+    return len(seals) == 1 and _digest(_SEAL.sub(_UNSEALED, raw)) == seals[0]
+
+
+def _digest(unsealed: bytes) -> bytes:
+    import hashlib  # takes 3 ms, and a start with a verified bundle does without (see embedge.bundle)
+
+    return hashlib.sha256(unsealed).hexdigest().encode()
 
 
 def _decode(kind: type[_T], value: Any, where: str) -> _T:
     """``value``, parsed from JSON, as ``kind``: a class of this module, or one of the types that its fields use."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
+    if hasattr(kind, "_fields"):
         if isinstance(value, dict):
             hints = typing.get_type_hints(kind)
             missing = [name for name in hints if name not in value]
             if missing:
                 raise BundleError(f"{where} lacks {', '.join(missing)}; export the checkpoint again")
-            return typing.cast(
-                _T,
-                kind(**{name: _decode(hint, value[name], f"{where}: {name}") for name, hint in hints.items()}),
-            )
+            return kind(**{name: _decode(hint, value[name], f"{where}: {name}") for name, hint in hints.items()})
     elif origin is dict and isinstance(value, dict):
         return typing.cast(_T, {k: _decode(arguments[1], v, f"{where}: {k}") for k, v in value.items()})
     elif origin is tuple and isinstance(value, list):

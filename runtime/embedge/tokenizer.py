@@ -1,25 +1,27 @@
 """Texts to ragged token ids. Truncation is told, never silent."""
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tokenizers import Encoding
 from tokenizers import Tokenizer as HuggingFaceTokenizer
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from embedge.errors import BundleError, InputError
 
 # A token of a long text costs 450 bytes while it is encoded (measured: 2.1 GB for 20 MB of English), so texts longer
 # than this are encoded piece by piece.
 _PIECE_CHARS = 100_000
-# Where a text may be cut without changing its tokens: BERT's pre-tokenizer splits here itself. Other white space and
-# punctuation is left out, since it can be part of an added token such as "[MASK]".
-_CUT = re.compile(r"[ \t\n\r\u4e00-\u9fff]")
+# Where a text may be cut without changing its tokens, since BERT's normalizer and pre-tokenizer split here themselves.
+# Brackets are left out: they are part of added tokens such as "[MASK]".
+_CUT = r"[ \t\n\r\u00a0\u3000.,;:!?\u4e00-\u9fff]"
 
 
-@dataclass(frozen=True)
-class Encoded:
+class Encoded(NamedTuple):
     """Token ids of some texts, each with its special tokens, and the indices of the texts that were cut to fit."""
 
     ids: list[list[int]]
@@ -37,10 +39,6 @@ class Tokenizer:
             raise BundleError(f"{path} is not a tokenizer that this version of tokenizers reads: {exc}") from exc
         self.max_tokens = max_tokens
         self._special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
-        added = self._tokenizer.get_added_tokens_decoder().values()
-        self._can_cut = type(self._tokenizer.pre_tokenizer).__name__ == "BertPreTokenizer" and not any(
-            _CUT.search(token.content) for token in added
-        )
 
     def encode(self, texts: Sequence[str], *, first: int = 0) -> Encoded:
         """Token ids of each text; those of more than ``max_tokens`` keep their first ones and the end token.
@@ -51,7 +49,8 @@ class Tokenizer:
             InputError: a text that is not a ``str``, or that holds half of a surrogate pair, with its index.
         """
         # Of a long text only a prefix is encoded, so that memory does not grow with what is cut off anyway.
-        texts = [self._prefix(text) if isinstance(text, str) else text for text in texts]
+        _check_types(texts, first)
+        texts = [self._prefix(text, index) for index, text in enumerate(texts, first)]
         ids = [encoding.ids for encoding in self._encode(texts, special=True, first=first)]
         truncated = [index for index, tokens in enumerate(ids) if len(tokens) > self.max_tokens]
         for index in truncated:
@@ -60,27 +59,28 @@ class Tokenizer:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text before truncation, special tokens included; raises as :meth:`encode` does."""
-        if all(isinstance(text, str) and len(text) <= _PIECE_CHARS for text in texts):
+        _check_types(texts, 0)
+        if all(len(text) <= _PIECE_CHARS for text in texts):
             return [len(encoding) for encoding in self._encode(texts, special=True)]
-        _check(texts, 0)
         return [
-            sum(len(self._encode([piece], special=False)[0]) for piece in self._pieces(text)) + self._special
-            for text in texts
+            sum(len(self._encode([piece], special=False, first=index)[0]) for piece in self._pieces(text))
+            + self._special
+            for index, text in enumerate(texts)
         ]
 
     def _encode(self, texts: Sequence[str], *, special: bool, first: int = 0) -> list[Encoding]:
         try:
             return self._tokenizer.encode_batch_fast(texts, add_special_tokens=special)
         except TypeError:
-            _check(texts, first)
+            _check_surrogates(texts, first)
             raise
 
-    def _prefix(self, text: str) -> str:
+    def _prefix(self, text: str, index: int) -> str:
         """The shortest start of a long text, by doubling, that holds more than ``max_tokens`` tokens."""
         size = 32 * self.max_tokens
         while len(text) > 2 * size:
             end = self._cut(text, size)
-            if end < len(text) and len(self._encode([text[:end]], special=True)[0]) > self.max_tokens:
+            if end < len(text) and len(self._encode([text[:end]], special=True, first=index)[0]) > self.max_tokens:
                 return text[:end]
             size *= 2
         return text
@@ -93,15 +93,34 @@ class Tokenizer:
 
     def _cut(self, text: str, start: int) -> int:
         """The first place from ``start`` on where the text may be cut; its end if there is none."""
-        found = _CUT.search(text, start) if self._can_cut else None
+        found = self._cuts.search(text, start) if self._cuts else None
         return found.start() if found else len(text)
 
+    @functools.cached_property
+    def _cuts(self) -> re.Pattern[str] | None:
+        """Where texts may be cut, ``None`` where that is not known; found when the first long text comes."""
+        normalizer, pre_tokenizer = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+        if not (
+            isinstance(normalizer, BertNormalizer)
+            and normalizer.handle_chinese_chars
+            and isinstance(pre_tokenizer, BertPreTokenizer)
+        ):
+            return None
+        cuts = re.compile(_CUT)
+        added = self._tokenizer.get_added_tokens_decoder().values()
+        return None if any(cuts.search(token.content) for token in added) else cuts
 
-def _check(texts: Sequence[object], first: int) -> None:
-    """Raise ``InputError`` for the first text that can't be encoded."""
+
+def _check_types(texts: Sequence[object], first: int) -> None:
+    """Raise ``InputError`` for the first member that is not a text; the tokenizer takes a tuple for a pair of texts."""
     for index, text in enumerate(texts, first):
         if not isinstance(text, str):
             raise InputError(f"texts[{index}] is {type(text).__name__}, not str")
+
+
+def _check_surrogates(texts: Sequence[str], first: int) -> None:
+    """Raise ``InputError`` for the first text that no Unicode encoding has."""
+    for index, text in enumerate(texts, first):
         try:
             text.encode()
         except UnicodeEncodeError as exc:

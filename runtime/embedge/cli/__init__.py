@@ -1,7 +1,8 @@
 """``embedge``: the command line. Each subcommand is a module with ``add`` (its options) and ``run``.
 
 Only :mod:`argparse` is imported here and at the top of those modules, so that ``embedge --help`` is instant. Errors are
-one line on standard error. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 Ctrl-C, 143 told to end.
+one line on standard error. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 Ctrl-C,
+141 the reader of standard output went away, 143 told to end.
 """
 
 import argparse
@@ -24,20 +25,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _end)
     try:
         code: int = options.run(options)
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
+    except ImportError as exc:
+        # Extension modules that Ctrl-C hits while they start report that they could not be imported.
+        if _is_interrupt(exc):
+            return 130
+        raise
     except BrokenPipeError:
-        # The reader went away, as `head` does. Python would flush standard output once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 141
     except (EmbedgeError, ValueError) as exc:
         return _fail(str(exc))
     except OSError as exc:
-        return _fail(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc))
+        _discard_output()
+        return _fail(f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror or str(exc))
     except MemoryError:
         return _fail("out of memory")
     return code
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _discard_output() -> None:
+    """Python flushes standard output once more at its exit, and would report it if it can't."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,15 +1,15 @@
 """Embed texts, to a .npy file or as JSON Lines on standard output."""
 
 import argparse
+import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedge.cli.model import add_model, load, positive
-from embedge.errors import InputError
+from embedge.errors import EmbedgeError, InputError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -21,10 +21,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     source.add_argument("texts", metavar="TEXT", nargs="*", default=[], help="default: the lines of standard input")
     source.add_argument("--file", type=Path, metavar="FILE", help="embed the lines of FILE")
     parser.add_argument("--out", type=Path, metavar="FILE.npy", help="write one array instead of JSON Lines")
-    parser.add_argument("--prompt", metavar="TEXT", help="put in front of each text; default: the document prompt")
-    parser.add_argument("--query", action="store_true", help="use the model's query prompt")
+    prompt = parser.add_mutually_exclusive_group()
+    prompt.add_argument("--prompt", metavar="TEXT", help="put in front of each text; default: the document prompt")
+    prompt.add_argument("--query", action="store_true", help="put the model's query prompt in front of each text")
     parser.add_argument("--dimensions", type=positive, metavar="N", help="keep the first N")
-    parser.add_argument("--dtype", default="float32", metavar="NAME", help="float32, float16, int8 or binary")
+    parser.add_argument("--dtype", choices=("float32", "float16", "int8", "binary"), default="float32")
     parser.add_argument(
         "--on-overflow", choices=("truncate", "error"), default="truncate", help="texts that are too long"
     )
@@ -33,24 +34,34 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run ``embedge embed``."""
-    if options.out and options.out.suffix != ".npy":
-        raise InputError(f"--out {options.out}: the file must end in .npy")
+    if options.out:
+        _check_out(options.out)
     with load(options) as model:
         prompt = model.manifest.prompts.query if options.query else options.prompt
-        texts = list(options.texts) if options.texts else _lines(options.file)
-        vectors = model.embed_iter(
-            texts, prompt=prompt, dimensions=options.dimensions, dtype=options.dtype, on_overflow=options.on_overflow
-        )
+        texts = options.texts or _lines(options.file)
+        form = {"dimensions": options.dimensions, "dtype": options.dtype, "on_overflow": options.on_overflow}
         if options.out:
-            _save(options.out, vectors, len(texts) if isinstance(texts, list) else None)
+            _save(options.out, model.embed(list(texts), prompt=prompt, progress=sys.stderr.isatty(), **form))
         else:
-            _print(vectors)
+            _print(model.embed_iter(texts, prompt=prompt, **form))
     return 0
+
+
+def _check_out(out: Path) -> None:
+    """Find out before the work whether its result can be kept."""
+    if out.suffix != ".npy":
+        raise InputError(f"--out {out}: the file must end in .npy")
+    if out.is_dir():
+        raise InputError(f"--out {out} is a directory")
+    if not out.parent.is_dir():
+        raise InputError(f"--out {out}: there is no directory {out.parent}")
 
 
 def _lines(file: Path | None) -> Iterator[str]:
     """The lines of ``file`` or of standard input, as they come."""
     name = str(file or "standard input")
+    if file is None and sys.stdin is None:
+        raise InputError("standard input is closed; give texts as arguments, or --file")
     with file.open("rb") if file else os.fdopen(sys.stdin.fileno(), "rb", closefd=False) as source:
         for number, line in enumerate(source, 1):
             try:
@@ -65,23 +76,17 @@ def _print(vectors: Iterable["npt.NDArray[Any]"]) -> None:
         print(f'{{"index":{index},"embedding":[{numbers}]}}')
 
 
-def _save(out: Path, vectors: Iterable["npt.NDArray[Any]"], total: int | None) -> None:
-    """Write all vectors as one array, whole or not at all."""
+def _save(out: Path, vectors: "npt.NDArray[Any]") -> None:
+    """Write the array, whole or not at all."""
     import numpy as np
 
-    from embedge.progress import Progress
-
-    rows: list[npt.NDArray[np.generic]] = []
-    with Progress(total, shown=sys.stderr.isatty()) as line:
-        for row in vectors:
-            rows.append(row)
-            if len(rows) % 64 == 0:
-                line.advance(64)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.save(file, np.array(rows))
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(out)
+        with partial.open("xb") as file:
+            np.save(file, vectors)
+        partial.replace(out)
+    except OSError as exc:
+        raise EmbedgeError(f"{out} can't be written: {exc.strerror or f'is the disk full? ({exc})'}") from exc
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()

@@ -1,7 +1,6 @@
 """Show what a bundle is: model, limits, prompts, variants and their fidelity."""
 
 import argparse
-import dataclasses
 import json
 
 from embedge.cli.model import add_bundle, find_bundle
@@ -21,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
     bundle = Bundle.open(find_bundle(options.model))
     manifest = bundle.manifest
     if options.json:
-        fields = dataclasses.asdict(manifest)
+        fields = manifest.to_fields()
         for variant in fields["variants"].values():
             del variant["fingerprint"]
         print(json.dumps({"path": str(bundle.path), **fields}, indent=1, ensure_ascii=False))

@@ -1,0 +1,332 @@
+"""Checkpoints become bundles, or a clear error and nothing."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from conftest import random_weights
+from safetensors.numpy import load_file, save_file
+
+from embedge import Bundle, CheckpointError, Embedder, ExportError, FidelityError
+from embedge_export import ExportReport, export, quantize, registry, verify
+
+MakeCheckpoint = Callable[..., Path]
+
+
+def test_the_report_tells_what_was_written(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    steps: list[str] = []
+    report = export(make_checkpoint(), tmp_path / "out", precision=["int8", "fp32"], on_step=steps.append)
+    assert isinstance(report, ExportReport)
+    assert report.path == tmp_path / "out"
+    assert report.bytes == sum(path.stat().st_size for path in report.path.iterdir())
+    assert set(report.manifest.variants) == {"int8", "fp32"}
+    assert report.manifest.variants["fp32"].fidelity.min_cosine >= 0.999999
+    assert report.manifest.variants["int8"].fidelity.texts == len(verify.texts())
+    assert len(steps) >= 4
+
+
+def test_a_bundle_has_the_files_of_its_variants_and_no_others(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    export(make_checkpoint(), tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"manifest.json", "tokenizer.json", "model.int8.onnx", "model.int8.bin"}
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny", "out"}
+
+
+def test_exporting_twice_gives_the_same_bytes(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    source = make_checkpoint()
+    for name in ("first", "second"):
+        export(source, tmp_path / name, precision=["int8", "fp32"])
+    for path in (tmp_path / "first").iterdir():
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+
+
+def test_the_graph_is_valid_and_needs_input_ids_only(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    export(make_checkpoint(), tmp_path / "out", precision=["int8", "fp32"])
+    for variant in ("int8", "fp32"):
+        path = tmp_path / "out" / f"model.{variant}.onnx"
+        onnx.checker.check_model(str(path))
+        graph = onnx.load(path, load_external_data=False).graph
+        assert [value.name for value in graph.input] == ["input_ids"]
+        assert [value.name for value in graph.output] == ["embedding"]
+
+
+def test_minilm_is_recognised_by_its_weights(bundle: Path) -> None:
+    manifest = Bundle.open(bundle).manifest
+    assert manifest.source.id == "sentence-transformers/all-MiniLM-L6-v2"
+    assert manifest.source.license == "apache-2.0"
+    assert manifest.source.revision is not None
+
+
+def test_minilms_fixed_padding_and_truncation_are_gone(minilm: Path, bundle: Path) -> None:
+    before = json.loads((minilm / "tokenizer.json").read_text())
+    assert before["padding"]["strategy"] == {"Fixed": 128}
+    assert before["truncation"]["max_length"] == 128
+    after = json.loads((bundle / "tokenizer.json").read_text())
+    assert (after["padding"], after["truncation"]) == (None, None)
+    assert Bundle.open(bundle).manifest.max_tokens == 256
+
+
+def test_minilms_int8_is_near_its_fp32(model: Embedder, fp32: Embedder, passages: list[str]) -> None:
+    cosines = (model.embed(passages[:300]) * fp32.embed(passages[:300])).sum(axis=1)
+    assert cosines.mean() >= 0.9975
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_pooling_is_read_from_the_checkpoint(make_checkpoint: MakeCheckpoint, tmp_path: Path, pooling: str) -> None:
+    report = export(make_checkpoint(pooling=pooling), tmp_path / "out")
+    assert report.manifest.pooling == pooling
+
+
+def test_pooling_in_the_newer_form_is_read_too(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    source = make_checkpoint()
+    (source / "1_Pooling" / "config.json").write_text('{"embedding_dimension": 64, "pooling_mode": "mean"}')
+    assert export(source, tmp_path / "out").manifest.pooling == "mean"
+
+
+def test_options_win_over_the_checkpoint(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    source = make_checkpoint(pooling="cls")
+    prompts = {"prompts": {"query": "theirs: ", "passage": "text: "}}
+    (source / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    own = export(source, tmp_path / "own").manifest
+    assert (own.prompts.query, own.prompts.document) == ("theirs: ", "text: ")
+    given = export(source, tmp_path / "given", pooling="mean", query_prompt="mine: ", max_tokens=32).manifest
+    assert (given.pooling, given.prompts.query, given.max_tokens) == ("mean", "mine: ", 32)
+    assert given.prompts.document == "text: "
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_hidden_layers": 1},
+        {"num_attention_heads": 1},
+        {"num_attention_heads": 8, "hidden_size": 48, "intermediate_size": 40},
+        {"hidden_act": "gelu_new"},
+        {"hidden_act": "relu"},
+        {"max_position_embeddings": 40},
+        {"type_vocab_size": 1},
+        {"layer_norm_eps": 1e-5},
+        {"vocab_size": 30600},
+    ],
+    ids=str,
+)
+def test_any_bert_architecture(make_checkpoint: MakeCheckpoint, tmp_path: Path, changes: dict[str, Any]) -> None:
+    """The export compares the fp32 graph with the equations in numpy, and fails where they differ."""
+    for pooling in ("cls", "mean"):
+        report = export(make_checkpoint(pooling, pooling, **changes), tmp_path / f"out-{pooling}", precision=["fp32"])
+        assert report.manifest.variants["fp32"].fidelity.min_cosine >= 0.999999
+        assert report.manifest.max_tokens == changes.get("max_position_embeddings", 512)
+
+
+def test_weights_in_half_precision_shards_and_with_a_prefix(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    plain, other = make_checkpoint("plain"), make_checkpoint("other")
+    tensors = {f"bert.{name}": tensor for name, tensor in load_file(other / "model.safetensors").items()}
+    halves = {name: tensor.astype(np.float16) for name, tensor in tensors.items()}
+    (other / "model.safetensors").unlink()
+    names = sorted(halves)
+    shards = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    for file, members in shards.items():
+        save_file({name: halves[name] for name in members}, other / file)
+    index = {"weight_map": {name: file for file, members in shards.items() for name in members}}
+    (other / "model.safetensors.index.json").write_text(json.dumps(index))
+    for source in (plain, other):
+        export(source, tmp_path / f"{source.name}-out", precision=["fp32"])
+    with Embedder.load(tmp_path / "plain-out") as a, Embedder.load(tmp_path / "other-out") as b:
+        assert (a.embed(["half precision"]) * b.embed(["half precision"])).sum() > 0.9999
+
+
+def test_a_lower_casing_checkpoint_lower_cases(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    """sentence-transformers lower-cases by `do_lower_case` itself, whatever the tokenizer does."""
+    source = make_checkpoint()
+    fields = json.loads((source / "tokenizer.json").read_text())
+    fields["normalizer"]["lowercase"] = False
+    (source / "tokenizer.json").write_text(json.dumps(fields))
+    (source / "sentence_bert_config.json").write_text('{"max_seq_length": 64, "do_lower_case": true}')
+    export(source, tmp_path / "out", precision=["fp32"])
+    with Embedder.load(tmp_path / "out") as model:
+        assert model.embed(["HELLO World"]).tobytes() == model.embed(["hello world"]).tobytes()
+
+
+BAD_CONFIGS = [
+    ({"model_type": "roberta"}, "model_type 'roberta'"),
+    ({"hidden_act": "silu"}, "activation 'silu'"),
+    ({"position_embedding_type": "relative_key"}, "position embeddings of type 'relative_key'"),
+    ({"is_decoder": True}, "decoder"),
+    ({"num_attention_heads": 5}, "divided among 5 heads"),
+    ({"num_hidden_layers": "two"}, "num_hidden_layers is 'two'"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_CONFIGS, ids=str)
+def test_what_can_not_be_written_is_said(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    source = make_checkpoint()
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, **change}))
+    assert_fails(source, tmp_path, CheckpointError, message)
+
+
+def missing(tensors: dict[str, Any]) -> None:
+    del tensors["encoder.layer.1.output.dense.weight"]
+
+
+def misshapen(tensors: dict[str, Any]) -> None:
+    tensors["encoder.layer.0.output.dense.bias"] = np.zeros(63, np.float32)
+
+
+def not_finite(tensors: dict[str, Any]) -> None:
+    tensors["encoder.layer.0.attention.self.key.weight"][3, 5] = np.nan
+
+
+def infinite(tensors: dict[str, Any]) -> None:
+    tensors["embeddings.word_embeddings.weight"][-1, -1] = np.inf
+
+
+def unknown(tensors: dict[str, Any]) -> None:
+    tensors["encoder.layer.0.attention.self.distance_embedding.weight"] = np.zeros((3, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (missing, "no tensor encoder.layer.1.output.dense.weight"),
+        (misshapen, r"encoder.layer.0.output.dense.bias has shape \(63,\)"),
+        (not_finite, "encoder.layer.0.attention.self.key.weight holds NaN or infinity"),
+        (infinite, "embeddings.word_embeddings.weight holds NaN or infinity"),
+        (unknown, "the first is encoder.layer.0.attention.self.distance_embedding.weight"),
+    ],
+)
+def test_bad_weights_are_named(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, damage: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    source = make_checkpoint()
+    tensors = random_weights(json.loads((source / "config.json").read_text()))
+    damage(tensors)
+    save_file(tensors, source / "model.safetensors")
+    assert_fails(source, tmp_path, CheckpointError, message)
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("config.json", "has no config.json"),
+        ("model.safetensors", "has no model.safetensors"),
+        ("tokenizer.json", "has no tokenizer.json"),
+        ("1_Pooling/config.json", "give --pooling"),
+    ],
+)
+def test_missing_files_are_named(make_checkpoint: MakeCheckpoint, tmp_path: Path, file: str, message: str) -> None:
+    source = make_checkpoint()
+    (source / file).unlink()
+    assert_fails(source, tmp_path, CheckpointError, message)
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "1_Pooling/config.json", "model.safetensors"])
+def test_damaged_files_are_named(make_checkpoint: MakeCheckpoint, tmp_path: Path, file: str) -> None:
+    source = make_checkpoint()
+    path = source / file
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert_fails(source, tmp_path, CheckpointError, Path(file).name)
+
+
+def test_a_tokenizer_of_another_model_is_refused(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    assert_fails(make_checkpoint(vocab_size=1000), tmp_path, CheckpointError, "wrong tokenizer")
+
+
+def test_other_pooling_is_refused(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    source = make_checkpoint()
+    (source / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
+    assert_fails(source, tmp_path, CheckpointError, "max_tokens pooling")
+
+
+def test_a_dense_head_is_refused(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    source = make_checkpoint()
+    (source / "modules.json").write_text('[{"type": "sentence_transformers.models.Dense"}]')
+    assert_fails(source, tmp_path, CheckpointError, "Dense")
+
+
+def test_a_known_models_hash_must_match(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The download is replaced by a directory here; the stand-in hub of the command line's tests has it whole."""
+    source, known = make_checkpoint(), registry.known_models()[0]
+    monkeypatch.setattr("embedge_export.checkpoint.fetch", lambda *_: (source, known.revision))
+    assert_fails(Path(known.id), tmp_path, CheckpointError, known.sha256)
+
+
+def test_a_bundle_that_misses_its_fidelity_is_not_written(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = quantize.int8
+
+    def broken(encoder: Any) -> Any:
+        quantized = original(encoder)
+        quantized.layers[0].qkv.codes[:] = 0
+        quantized.layers[1].output.codes[:] *= -1
+        return quantized
+
+    monkeypatch.setattr(quantize, "int8", broken)
+    assert_fails(make_checkpoint(), tmp_path, FidelityError, "int8 has cosines")
+
+
+def test_existing_out_is_left_alone(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    source = make_checkpoint()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(ExportError, match="exists"):
+            export(source, tmp_path / "out", force=force)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
+
+
+def test_force_replaces_a_bundle(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    export(make_checkpoint("first"), tmp_path / "out")
+    export(make_checkpoint("second", pooling="mean"), tmp_path / "out", force=True)
+    assert Bundle.open(tmp_path / "out").manifest.source.id == "second"
+    assert {path.name for path in tmp_path.iterdir()} == {"first", "second", "out"}
+
+
+@pytest.mark.parametrize("precision", [[], ["int4"], ["int8", "fp64"]])
+def test_unknown_precisions_are_named(make_checkpoint: MakeCheckpoint, tmp_path: Path, precision: list[str]) -> None:
+    with pytest.raises(ExportError, match="int8, fp32"):
+        export(make_checkpoint(), tmp_path / "out", precision=precision)
+
+
+@pytest.mark.parametrize("tokens", [2, 513])
+def test_max_tokens_must_fit_the_positions(make_checkpoint: MakeCheckpoint, tmp_path: Path, tokens: int) -> None:
+    with pytest.raises(CheckpointError, match="3 to 512"):
+        export(make_checkpoint(), tmp_path / "out", max_tokens=tokens)
+
+
+def test_bge_small_fits_in_36_megabytes(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    source = make_checkpoint(
+        hidden_size=384, num_hidden_layers=12, num_attention_heads=12, intermediate_size=1536, pooling="cls"
+    )
+    assert export(source, tmp_path / "out").bytes <= 36e6
+    shutil.rmtree(source)
+
+
+def test_the_registry_is_complete() -> None:
+    models = registry.known_models()
+    assert {"BAAI/bge-small-en", "BAAI/bge-small-en-v1.5", "sentence-transformers/all-MiniLM-L6-v2"} <= {
+        model.id for model in models
+    }
+    for model in models:
+        assert len(model.sha256) == 64
+        assert len(model.revision) == 40
+        assert model.pooling in ("cls", "mean")
+
+
+def assert_fails(source: Path, tmp_path: Path, error: type[Exception], message: str) -> None:
+    """``export`` raises one line with ``message``, and leaves nothing behind."""
+    out = tmp_path / "place" / "out"
+    with pytest.raises(error, match=message) as caught:
+        export(source, out)
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+    assert not out.parent.exists() or list(out.parent.iterdir()) == []

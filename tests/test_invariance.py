@@ -1,0 +1,85 @@
+"""The same text gives the same bits: alone, in any batch, in any order, on any number of threads."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedge import Embedder
+from embedge.schedule import TOKENS_PER_RUN, plan
+from embedge_export import export
+
+MakeCheckpoint = Callable[..., Path]
+
+
+def texts_of_all_lengths(passages: list[str]) -> list[str]:
+    words = " ".join(passages).split()
+    return (
+        [" ".join(words[i * 7 : i * 7 + i % 90]) for i in range(0, 90, 2)] + passages[:20] + ["", "one", "one two"] * 5
+    )
+
+
+@pytest.mark.parametrize("variant", ["int8", "fp32"])
+@pytest.mark.parametrize("threads", [2, 3])
+def test_mean_pooling_gives_the_same_bits_in_every_batch(
+    bundle: Path, passages: list[str], variant: str, threads: int
+) -> None:
+    assert_same_bits(bundle, passages, variant, threads)
+
+
+@pytest.mark.parametrize("variant", ["int8", "fp32"])
+@pytest.mark.parametrize("threads", [2, 3])
+def test_cls_pooling_gives_the_same_bits_in_every_batch(
+    cls_bundle: Path, passages: list[str], variant: str, threads: int
+) -> None:
+    assert_same_bits(cls_bundle, passages, variant, threads)
+
+
+@pytest.fixture(scope="module")
+def cls_bundle(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cls") / "minilm-cls"
+    export(minilm, out, precision=["int8", "fp32"], pooling="cls")
+    return out
+
+
+def assert_same_bits(bundle: Path, passages: list[str], variant: str, threads: int) -> None:
+    texts = texts_of_all_lengths(passages)
+    with Embedder.load(bundle, variant=variant, threads=1) as single:
+        expected = {text: single.embed([text])[0].tobytes() for text in texts}
+    draw = random.Random(threads)
+    with Embedder.load(bundle, variant=variant, threads=threads) as model:
+        for _ in range(3):
+            batch = draw.sample(texts, k=draw.randint(2, len(texts)))
+            for text, vector in zip(batch, model.embed(batch), strict=True):
+                assert vector.tobytes() == expected[text], text
+        for text in draw.sample(texts, 10):
+            assert model.embed([text])[0].tobytes() == expected[text], text
+
+
+def test_a_query_without_prompt_has_the_bits_of_the_document(model: Embedder) -> None:
+    assert model.embed_query("what runs at the edge?").tobytes() == model.embed(["what runs at the edge?"])[0].tobytes()
+
+
+def test_every_text_is_in_one_group_of_its_own_length() -> None:
+    draw = np.random.default_rng(0)
+    for threads in (1, 2, 8):
+        lengths = [int(n) for n in draw.integers(2, 60, 500)]
+        groups = plan(lengths, threads)
+        assert sorted(index for group in groups for index in group) == list(range(500))
+        assert all(len({lengths[index] for index in group}) == 1 for group in groups)
+        assert all(len(group) == 1 or len(group) * lengths[group[0]] <= TOKENS_PER_RUN for group in groups)
+
+
+def test_the_longest_texts_start_first() -> None:
+    lengths = [5, 300, 7, 100, 5]
+    assert [lengths[group[0]] for group in plan(lengths, 2)] == [300, 100, 7, 5]
+
+
+def test_few_short_texts_still_occupy_every_thread() -> None:
+    assert len(plan([8] * 8, threads=4)) == 4
+
+
+def test_no_texts_need_no_groups() -> None:
+    assert plan([], 2) == []

@@ -32,6 +32,8 @@ def main() -> int:
             report = export(source, bundle, on_step=print)
             print(f"wrote {bundle}: {report.bytes / 1e6:.1f} MB in {report.seconds:.1f} s")
         search(bundle)
+    except KeyboardInterrupt:
+        return 130
     except EmbedgeError as exc:
         print(f"demo: {exc}", file=sys.stderr)
         return 1

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -738,3 +739,36 @@ def test_a_hub_that_can_not_be_reached_is_told_with_a_way_out(tmp_path: Path) ->
     assert error.startswith("embedge: error: someone/model can't be fetched")
     assert "give their directory" in error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_closed_standard_error_does_not_stop_the_work(bundle: Path, tmp_path: Path) -> None:
+    command = shlex.join([*map(str, EMBEDGE), "embed", "--model", str(bundle), "--out", str(tmp_path / "x.npy"), "hi"])
+    assert subprocess.run(["sh", "-c", f"{command} 2>&-"], timeout=60).returncode == 0
+    assert (tmp_path / "x.npy").is_file()
+
+
+def test_errors_do_not_land_in_the_output_when_standard_error_is_closed() -> None:
+    command = shlex.join([*map(str, EMBEDGE), "info", "nowhere"])
+    done = subprocess.run(["sh", "-c", f"{command} 2>&-"], stdout=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stdout) == (1, b"")
+
+
+def test_a_terminal_without_utf8_gets_escapes(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("Öland is an island.", encoding="utf-8")
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [*EMBEDGE, "search", "--model", bundle, "island", tmp_path / "text.txt"]
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"\xd6land" in done.stdout
+
+
+@pytest.mark.parametrize("delay", [0.06, 0.1, 0.15, 0.25])
+def test_ctrl_c_while_it_starts_is_no_traceback(bundle: Path, delay: float) -> None:
+    """Before main runs, Python itself is starting and tells of the interrupt in its own way."""
+    command = [*EMBEDGE, "embed", "--model", bundle, "text"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode in (0, 130) or b"embedge/__main__.py" not in errors
+    assert b"ImportError" not in errors

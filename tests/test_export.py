@@ -1,6 +1,7 @@
 """Checkpoints become bundles, or a clear error and nothing."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -330,3 +331,103 @@ def assert_fails(source: Path, tmp_path: Path, error: type[Exception], message: 
     assert "\n" not in str(caught.value)
     assert not out.exists()
     assert not out.parent.exists() or list(out.parent.iterdir()) == []
+
+
+ODD_FILES = [
+    ("config.json", "[1]"),
+    ("config.json", "null"),
+    ("config.json", {"hidden_act": ["gelu"]}),
+    ("config.json", {"layer_norm_eps": None}),
+    ("config.json", {"layer_norm_eps": "abc"}),
+    ("modules.json", '["x"]'),
+    ("modules.json", '{"a": 1}'),
+    ("1_Pooling/config.json", "[1]"),
+    ("1_Pooling/config.json", '{"pooling_mode_mean_tokens": true, "include_prompt": false}'),
+    ("sentence_bert_config.json", "[]"),
+    ("sentence_bert_config.json", '{"max_seq_length": "128"}'),
+    ("sentence_bert_config.json", '{"max_seq_length": -5}'),
+    ("sentence_bert_config.json", '{"max_seq_length": 2}'),
+    ("config_sentence_transformers.json", '{"prompts": ["a"]}'),
+    ("config_sentence_transformers.json", '{"prompts": {"query": "\\ud800"}}'),
+    ("tokenizer.json", "[1]"),
+    ("tokenizer.json", {"model": None}),
+    ("tokenizer.json", {"post_processor": None}),
+]
+
+
+@pytest.mark.parametrize(("file", "content"), ODD_FILES, ids=str)
+def test_odd_files_are_named(make_checkpoint: MakeCheckpoint, tmp_path: Path, file: str, content: Any) -> None:
+    path = make_checkpoint() / file
+    if isinstance(content, dict):
+        content = json.dumps({**json.loads(path.read_text()), **content})
+    path.write_text(content)
+    assert_fails(tmp_path / "tiny", tmp_path, CheckpointError, Path(file).name)
+
+
+def test_giving_the_pooling_does_not_hide_a_dense_head(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    source = make_checkpoint()
+    (source / "modules.json").write_text('[{"type": "sentence_transformers.models.Dense"}]')
+    with pytest.raises(CheckpointError, match="Dense"):
+        export(source, tmp_path / "out", pooling="mean")
+
+
+def test_the_hash_in_the_bundle_is_that_of_the_weights_in_it(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    """A whole file and shards of another model side by side: the whole file is used."""
+    source, other = make_checkpoint("source"), make_checkpoint("other", layer_norm_eps=0.1)
+    tensors = {name: tensor * 2 for name, tensor in load_file(other / "model.safetensors").items()}
+    save_file(tensors, source / "model-00001-of-00001.safetensors")
+    index = {"weight_map": dict.fromkeys(tensors, "model-00001-of-00001.safetensors")}
+    export(source, tmp_path / "before", precision=["fp32"])
+    (source / "model.safetensors.index.json").write_text(json.dumps(index))
+    export(source, tmp_path / "after", precision=["fp32"])
+    assert (tmp_path / "after" / "model.fp32.bin").read_bytes() == (tmp_path / "before" / "model.fp32.bin").read_bytes()
+
+
+def test_added_tokens_must_be_in_the_word_table(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    source = make_checkpoint()
+    fields = json.loads((source / "tokenizer.json").read_text())
+    fields["added_tokens"].append({**fields["added_tokens"][0], "id": 30522, "content": "<new>"})
+    (source / "tokenizer.json").write_text(json.dumps(fields))
+    assert_fails(source, tmp_path, CheckpointError, "30522")
+
+
+@pytest.mark.parametrize("pieces", [["[CLS]"], ["[SEP]"], ["[CLS]", "[SEP]", "[SEP]"]], ids=str)
+def test_a_tokenizer_without_cls_and_sep_is_refused(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, pieces: list[str]
+) -> None:
+    """Truncation keeps the first tokens and the last one, which must be the end token."""
+    source = make_checkpoint()
+    fields = json.loads((source / "tokenizer.json").read_text())
+    specials = [{"SpecialToken": {"id": piece, "type_id": 0}} for piece in pieces]
+    template = [specials[0], {"Sequence": {"id": "A", "type_id": 0}}, *specials[1:]]
+    ids = {"[CLS]": 101, "[SEP]": 102}
+    fields["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": template,
+        "pair": template,
+        "special_tokens": {name: {"id": name, "ids": [number], "tokens": [name]} for name, number in ids.items()},
+    }
+    (source / "tokenizer.json").write_text(json.dumps(fields))
+    assert_fails(source, tmp_path, CheckpointError, "one token before a text and one after it")
+
+
+@pytest.mark.parametrize("options", [{"pooling": "max"}, {"query_prompt": 5}, {"max_tokens": "5"}], ids=str)
+def test_wrong_options_are_named(make_checkpoint: MakeCheckpoint, tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(CheckpointError, match=next(iter(options)).removeprefix("query_")):
+        export(make_checkpoint(), tmp_path / "out", **options)
+
+
+def test_a_directory_left_by_a_killed_export_is_not_in_the_way(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    """In a container the process number is often the same again."""
+    (tmp_path / f".out.{os.getpid()}.partial").mkdir()
+    export(make_checkpoint(), tmp_path / "out")
+
+
+def test_out_may_be_the_working_directory(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_checkpoint()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export(source, ".", force=True)
+    Bundle.open(tmp_path / "here").verify()

@@ -614,9 +614,3 @@ def test_a_with_block_closes_the_embedder_also_after_an_error(bundle: Path) -> N
         broken.embed([HALF])
     with pytest.raises(EmbedgeError, match="closed"):
         broken.embed(["a"])
-
-
-@pytest.mark.parametrize("threads", [0, -1])
-def test_no_threads_are_a_value_error(bundle: Path, threads: int) -> None:
-    with pytest.raises(ValueError, match="give 1 or more"):
-        Embedder.load(bundle, threads=threads)

@@ -70,3 +70,14 @@ def test_ci_runs_the_readmes_own_commands() -> None:
     commands = re.findall(r"^make \w+$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
     assert commands[:3] == ["make check", "make test", "make parity"]
     assert set(commands) <= set(SHELL)
+
+
+def test_the_demo_ends_quietly_on_ctrl_c(newcomer: Path) -> None:
+    """Once it runs: until Python has read the file, Python itself tells of the interrupt."""
+    code = "import os, signal, threading, runpy; threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start(); "
+    code += f"runpy.run_path({str(ROOT / 'examples' / 'demo.py')!r}, run_name='__main__')"
+    shutil.rmtree(newcomer / "models")
+    done = subprocess.run([sys.executable, "-c", code], cwd=newcomer, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+    assert not list(newcomer.glob("models/*"))

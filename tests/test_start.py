@@ -122,13 +122,19 @@ def test_the_first_vector_takes_little_longer_than_importing_the_libraries(
         (small / ".verified").unlink(missing_ok=True)
         return first_vector()
 
-    # The run that hashes leaves the note that lets the next one not hash.
-    theirs, hashing, ours = medians(9, [libraries, first_vector_with_hashing, first_vector])
-    print(
-        f"libraries {1e3 * theirs:.0f} ms; first vector {1e3 * ours:.0f} ms, ratio {ours / theirs:.2f}; "
-        f"with hashing {1e3 * hashing:.0f} ms, ratio {hashing / theirs:.2f}"
-    )
-    assert ours / theirs < 1.6
+    # The best of a few rounds, since others use the machine too: what slows the one and not the other is noise.
+    ratios = []
+    for _ in range(4):
+        # The run that hashes leaves the note that lets the next one not hash.
+        theirs, hashing, ours = medians(7, [libraries, first_vector_with_hashing, first_vector])
+        ratios.append(ours / theirs)
+        print(
+            f"libraries {1e3 * theirs:.0f} ms; first vector {1e3 * ours:.0f} ms, ratio {ours / theirs:.2f}; "
+            f"with hashing {1e3 * hashing:.0f} ms, ratio {hashing / theirs:.2f}"
+        )
+        if ratios[-1] <= 1.35:
+            break
+    assert min(ratios) <= 1.35
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads its memory from Linux's /proc")

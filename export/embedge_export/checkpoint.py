@@ -1,15 +1,14 @@
 """A checkpoint directory in the Hugging Face layout, or a hub id, becomes a :class:`Checkpoint`."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from embedge.bundle import hash_file
 from embedge.errors import CheckpointError
 from embedge.manifest import Prompts, Source
 from embedge_export.encoder import Encoder, Pooling
+from embedge_export.files import load_tokenizer, read_json, read_object
 from embedge_export.hub import fetch
 from embedge_export.registry import KnownModel, known_models
 from embedge_export.weights import WEIGHTS, load_encoder
@@ -46,13 +45,15 @@ def load(
     Raises:
         CheckpointError: the files can't be had or used; the message says which, why, and what to do instead.
     """
+    _check_options(max_tokens, pooling, query_prompt, document_prompt)
     directory, model_id, revision = _find(source)
-    encoder = load_encoder(directory, _read_json(directory / "config.json"))
+    encoder = load_encoder(directory, read_object(directory / "config.json"))
     digest = hash_file(directory / WEIGHTS) if (directory / WEIGHTS).is_file() else None
     known = _known(model_id, digest, directory)
-    st_limit = _read_json(directory / "sentence_bert_config.json", missing={}).get("max_seq_length")
-    st_prompts = _read_json(directory / "config_sentence_transformers.json", missing={}).get("prompts") or {}
-    pooling = pooling or _pooling(directory) or (known.pooling if known else None)
+    transformer = read_object(directory / "sentence_bert_config.json", optional=True)
+    st_prompts = _prompts(directory / "config_sentence_transformers.json")
+    told_pooling = _pooling(directory)
+    pooling = pooling or told_pooling or (known.pooling if known else None)
     if pooling is None:
         raise CheckpointError(
             f"{directory} has no 1_Pooling/config.json to tell its pooling: give --pooling cls or mean"
@@ -65,9 +66,9 @@ def load(
             license=known.license if known else None,
         ),
         encoder=encoder,
-        tokenizer=_tokenizer(directory, encoder.vocabulary_size),
+        tokenizer=load_tokenizer(directory, encoder.vocabulary_size, lower_case=bool(transformer.get("do_lower_case"))),
         pooling=pooling,
-        max_tokens=_limit(max_tokens, st_limit or (known.max_tokens if known else None), len(encoder.positions)),
+        max_tokens=_limit(max_tokens, transformer.get("max_seq_length"), known, len(encoder.positions), directory),
         prompts=Prompts(
             query=_first(query_prompt, st_prompts.get("query"), known.query_prompt if known else None),
             document=_first(
@@ -107,72 +108,67 @@ def _known(model_id: str | None, digest: str | None, directory: Path) -> KnownMo
     return None
 
 
+def _check_options(max_tokens: object, pooling: object, *prompts: object) -> None:
+    if pooling not in (None, "cls", "mean"):
+        raise CheckpointError(f"pooling {pooling!r}: give 'cls' or 'mean'")
+    if max_tokens is not None and type(max_tokens) is not int:
+        raise CheckpointError(f"max_tokens {max_tokens!r} is not a whole number")
+    for prompt in prompts:
+        if prompt is not None and not (isinstance(prompt, str) and _is_text(prompt)):
+            raise CheckpointError(f"prompt {prompt!a} is not a text")
+
+
+def _prompts(path: Path) -> dict[str, str]:
+    prompts = read_object(path, optional=True).get("prompts") or {}
+    if not isinstance(prompts, dict) or not all(isinstance(text, str) and _is_text(text) for text in prompts.values()):
+        raise CheckpointError(f"{path}: prompts are not texts by their names; mend it, or remove them")
+    return prompts
+
+
+def _is_text(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _pooling(directory: Path) -> Pooling | None:
     """How ``1_Pooling/config.json`` says that token vectors become one, ``None`` where there is no such file."""
-    for module in _read_json(directory / "modules.json", missing=[]):
-        kind = str(module.get("type", "")).rpartition(".")[2]
+    modules = read_json(directory / "modules.json", optional=True) or []
+    kinds = [str(module.get("type")) if isinstance(module, dict) else repr(module) for module in modules]
+    for kind in (kind.rpartition(".")[2] for kind in kinds):
         if kind not in ("Transformer", "Pooling", "Normalize"):
             raise CheckpointError(
                 f"{directory / 'modules.json'} has a {kind} module, which embedge can't write: use a checkpoint that "
                 "ends in pooling and normalisation"
             )
-    config = _read_json(directory / "1_Pooling" / "config.json", missing=None)
-    if config is None:
+    path = directory / "1_Pooling" / "config.json"
+    config = read_object(path, optional=True)
+    if not config:
         return None
-    modes = {
-        name.removeprefix("pooling_mode_") for name, on in config.items() if name.startswith("pooling_mode_") and on
-    }
-    modes = modes or {str(config.get("pooling_mode"))}
+    flags = {name.removeprefix("pooling_mode_"): on for name, on in config.items() if name.startswith("pooling_mode_")}
+    modes = {name for name, on in flags.items() if on} or {str(config.get("pooling_mode"))}
+    if config.get("include_prompt") is False:
+        raise CheckpointError(f"{path} leaves prompts out of the mean, which embedge can't do; use another checkpoint")
     if modes in ({"cls_token"}, {"cls"}):
         return "cls"
     if modes in ({"mean_tokens"}, {"mean"}):
         return "mean"
-    raise CheckpointError(
-        f"{directory / '1_Pooling/config.json'} asks for {' + '.join(sorted(modes))} pooling; embedge has cls and mean"
-    )
+    raise CheckpointError(f"{path} asks for {' + '.join(sorted(modes))} pooling; embedge writes cls or mean")
 
 
-def _tokenizer(directory: Path, vocabulary: int) -> str:
-    """``tokenizer.json`` without padding and truncation: the runtime never pads, and truncates where it can count."""
-    path = directory / "tokenizer.json"
-    if not path.is_file():
-        raise CheckpointError(
-            f"{directory} has no tokenizer.json; make it with transformers' "
-            "AutoTokenizer.from_pretrained(...).save_pretrained(...)"
-        )
-    fields = _read_json(path)
-    largest = max([*fields.get("model", {}).get("vocab", {}).values(), -1])
-    if largest >= vocabulary:
-        raise CheckpointError(f"{path} gives token ids up to {largest}, the model knows {vocabulary}: wrong tokenizer")
-    lowercase = _read_json(directory / "sentence_bert_config.json", missing={}).get("do_lower_case")
-    normalizer = fields.get("normalizer")
-    if lowercase and not (normalizer or {}).get("lowercase"):
-        steps = [{"type": "Lowercase"}, *([normalizer] if normalizer else [])]
-        normalizer = {"type": "Sequence", "normalizers": steps}
-    fields = {**fields, "normalizer": normalizer, "padding": None, "truncation": None}
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-
-
-def _limit(asked: int | None, told: int | None, positions: int) -> int:
+def _limit(asked: int | None, told: object, known: KnownModel | None, positions: int, directory: Path) -> int:
     """The model's longest input in tokens."""
-    if asked is None:
-        return min(told or positions, positions)
-    if not 3 <= asked <= positions:
-        raise CheckpointError(f"--max-tokens {asked}: the model has positions for 3 to {positions} tokens")
-    return asked
+    if asked is not None:
+        if not 3 <= asked <= positions:
+            raise CheckpointError(f"--max-tokens {asked}: the model has positions for 3 to {positions} tokens")
+        return asked
+    if told is None:
+        return min(known.max_tokens if known else positions, positions)
+    if type(told) is not int or told < 3:
+        raise CheckpointError(
+            f"{directory / 'sentence_bert_config.json'}: max_seq_length is {told!r}, which leaves no room for a text; "
+            "give --max-tokens"
+        )
+    return min(told, positions)
 
 
 def _first(*values: str | None) -> str:
     return next((value for value in values if value is not None), "")
-
-
-def _read_json(path: Path, missing: Any = ...) -> Any:
-    """The JSON of ``path``; ``missing`` where there is no such file and that was given."""
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError as exc:
-        if missing is not ...:
-            return missing
-        raise CheckpointError(f"{path.parent} is no checkpoint: it has no {path.name}") from exc
-    except (OSError, ValueError, RecursionError) as exc:
-        raise CheckpointError(f"{path} can't be read as JSON: {exc}") from exc

@@ -30,6 +30,9 @@ def load_encoder(directory: Path, config: Mapping[str, Any]) -> Encoder:
         CheckpointError: another architecture, or tensors that are missing, misshapen, unknown or not finite.
     """
     _check_architecture(config, directory)
+    epsilon = config.get("layer_norm_eps", 1e-12)
+    if type(epsilon) is not float or not 0 < epsilon < 1:
+        raise CheckpointError(f"config.json: layer_norm_eps is {epsilon!r}, not a small positive number")
     tensors = _Tensors(_read(directory), directory)
     hidden, inner = _size(config, "hidden_size"), _size(config, "intermediate_size")
     norm = tensors.norm("embeddings.LayerNorm", hidden)
@@ -64,7 +67,7 @@ def load_encoder(directory: Path, config: Mapping[str, Any]) -> Encoder:
         layers=tuple(layers),
         heads=_size(config, "num_attention_heads"),
         activation=_ACTIVATIONS[config.get("hidden_act", "gelu")],
-        epsilon=float(config.get("layer_norm_eps", 1e-12)),
+        epsilon=epsilon,
     )
 
 
@@ -75,12 +78,12 @@ def _check_architecture(config: Mapping[str, Any], directory: Path) -> None:
             f"{where}: model_type {config.get('model_type')!r} is not supported, only 'bert'; "
             "choose a BERT checkpoint, such as BAAI/bge-small-en"
         )
-    if config.get("position_embedding_type", "absolute") != "absolute":
+    if config.get("position_embedding_type") not in (None, "absolute"):
         raise CheckpointError(
             f"{where}: position embeddings of type {config['position_embedding_type']!r} are not supported, only "
             "'absolute'; choose a checkpoint that has these"
         )
-    if config.get("hidden_act", "gelu") not in _ACTIVATIONS:
+    if str(config.get("hidden_act", "gelu")) not in _ACTIVATIONS:
         raise CheckpointError(
             f"{where}: activation {config['hidden_act']!r} is not supported, only {', '.join(_ACTIVATIONS)}; "
             "choose a checkpoint that has one of these"
@@ -101,7 +104,8 @@ def _size(config: Mapping[str, Any], name: str) -> int:
 
 def _read(directory: Path) -> dict[str, FloatArray]:
     """Every tensor of the checkpoint as float32, under BERT's own names."""
-    if (directory / _INDEX).is_file():
+    # The whole file wins over shards, as in transformers; its hash is the one that a bundle names.
+    if not (directory / WEIGHTS).is_file() and (directory / _INDEX).is_file():
         try:
             index = json.loads((directory / _INDEX).read_bytes())["weight_map"]
             files = sorted({str(name) for name in index.values()})
@@ -122,6 +126,8 @@ def _read(directory: Path) -> dict[str, FloatArray]:
         try:
             with safe_open(path, framework="numpy") as file:
                 for key in file.keys():  # noqa: SIM118 - not a mapping
+                    if _canonical(key) in tensors:
+                        raise CheckpointError(f"{path} has tensor {_canonical(key)} twice; the checkpoint is damaged")
                     tensors[_canonical(key)] = np.asarray(file.get_tensor(key), np.float32)
         except (SafetensorError, OSError, TypeError, ValueError) as exc:
             raise CheckpointError(f"{path} can't be read as safetensors: {exc}") from exc

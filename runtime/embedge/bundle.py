@@ -56,7 +56,7 @@ class Bundle:
             raw = _inside(path, MANIFEST).read_bytes()
         except OSError as exc:
             raise BundleError(f"{path} is not a bundle: {MANIFEST} can't be read ({exc.strerror})") from exc
-        checked = _read_stamps(path).get(MANIFEST) == _stamp(path / MANIFEST)
+        checked = _read_stamps(path).get(MANIFEST) == stamp(path / MANIFEST)
         manifest = Manifest.from_bytes(raw, str(path / MANIFEST), check_seal=not checked)
         bundle = cls(path, manifest)
         if not manifest.variants or manifest.dimensions < 1 or manifest.max_tokens < 1:
@@ -90,12 +90,12 @@ class Bundle:
         """
         oldest_trusted = (time.time() - _STAMP_AGE_S) * 1e9
         known = _read_stamps(self.path)
-        stamps = {name: _stamp(self.file(name)) for name in [MANIFEST, TOKENIZER, *self._model_files([variant])]}
-        for name, stamp in stamps.items():
-            if name != MANIFEST and known.get(name) != stamp:
+        stamps = {name: stamp(self.file(name)) for name in [MANIFEST, TOKENIZER, *self._model_files([variant])]}
+        for name, now in stamps.items():
+            if name != MANIFEST and known.get(name) != now:
                 self._check_hash(name)
-        if any(known.get(name) != stamp for name, stamp in stamps.items()) and all(
-            max(stamp[2:]) < oldest_trusted for stamp in stamps.values()
+        if any(known.get(name) != now for name, now in stamps.items()) and all(
+            max(now[2:]) < oldest_trusted for now in stamps.values()
         ):
             _write_stamps(self.path, {**known, **stamps})
 
@@ -121,7 +121,8 @@ class Bundle:
             raise BundleCorrupt(f"{path} was altered: its sha256 is not the sealed one; copy the bundle again")
 
 
-def _stamp(path: Path) -> list[int]:
+def stamp(path: Path) -> list[int]:
+    """What changes when a file is changed or replaced: size, inode, times of modification and change."""
     status = path.stat()
     return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
 
@@ -130,7 +131,7 @@ def _read_stamps(directory: Path) -> dict[str, list[int]]:
     """What an earlier load noted; nothing when there is no readable note, or it is of another manifest."""
     with contextlib.suppress(OSError, ValueError, RecursionError, BundleError):
         stamps = json.loads(_inside(directory, STAMPS).read_bytes())
-        if isinstance(stamps, dict) and stamps.get(MANIFEST) == _stamp(directory / MANIFEST):
+        if isinstance(stamps, dict) and stamps.get(MANIFEST) == stamp(directory / MANIFEST):
             return stamps
     return {}
 
@@ -175,8 +176,9 @@ def write(target: Path, *, force: bool) -> Iterator[Path]:
     """
     import shutil
 
+    target = Path(os.path.abspath(target))  # noqa: PTH100 - `.` gets its name, and links stay
     check_free(target, force=force)
-    partial = target.parent / f".{target.name}.{os.getpid()}.partial"
+    partial = target.parent / f".{target.name}.{os.urandom(4).hex()}.partial"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir()
@@ -218,7 +220,7 @@ def _move_into_place(partial: Path, target: Path) -> None:
         return
     import shutil
 
-    replaced = target.parent / f".{target.name}.{os.getpid()}.replaced"
+    replaced = target.parent / f".{target.name}.{os.urandom(4).hex()}.replaced"
     target.rename(replaced)
     try:
         partial.rename(target)

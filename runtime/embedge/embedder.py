@@ -20,9 +20,12 @@ from embedge.session import Engine, choose_variant, resolve_providers
 from embedge.tokenizer import Tokenizer
 from embedge.vectors import Dtype, FloatArray, check_form, encode
 
-# Texts that embed_iter, and embed with progress, take at a time: enough to find equal lengths among them, few enough
-# that memory stays constant (their tokens take about 4 MB) and that a progress line moves.
+# Texts taken at a time: enough to find equal lengths among them, few enough that memory stays constant (a token takes
+# 180 bytes while the tokenizer has it) and that a progress line moves.
 _WINDOW = 1024
+
+# More than machines have; ten times as many would bring one to a halt.
+_MOST_THREADS = 1024
 
 Overflow = Literal["truncate", "error"]
 
@@ -63,8 +66,8 @@ class Embedder:
             BundleError: the bundle can't be opened, or its bytes are not the sealed ones (``BundleCorrupt``).
             ProviderError: a provider that can't be had here.
         """
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads={threads}: give 1 or more, or None for all CPUs this process may use")
+        if threads is not None and not (type(threads) is int and 1 <= threads <= _MOST_THREADS):
+            raise ValueError(f"threads={threads!r}: give 1 to {_MOST_THREADS}, or None for all CPUs it may use")
         bundle = Bundle.open(path)
         variant = choose_variant(bundle.manifest.variants, variant)
         resolved = resolve_providers(providers)
@@ -73,8 +76,14 @@ class Embedder:
         if threads is None:
             threads = cpu_budget().threads
         tokenizer = Tokenizer(bundle.file(TOKENIZER), manifest.max_tokens)
-        graph = bundle.file(manifest.variants[variant].graph)
-        engine = Engine(graph, threads=threads, providers=resolved, integer=variant != "fp32")
+        files = manifest.variants[variant]
+        engine = Engine(
+            bundle.file(files.graph),
+            bundle.file(files.weights),
+            threads=threads,
+            providers=resolved,
+            integer=variant != "fp32",
+        )
         workers = Workers(engine, threads=threads, width=manifest.dimensions)
         return cls(bundle, variant, tokenizer, workers, threads)
 
@@ -110,15 +119,14 @@ class Embedder:
             TypeError: one ``str`` instead of a list.
         """
         _check_texts(texts)
-        self._check_options(dimensions, dtype, on_overflow)
+        self._check_options(dimensions, dtype, on_overflow, prompt)
         prompt = self.manifest.prompts.document if prompt is None else prompt
-        window = _WINDOW if progress else max(1, len(texts))
         vectors = np.empty((len(texts), self.manifest.dimensions), np.float32)
         truncated = 0
         with Progress(len(texts), shown=progress) as line:
-            for start in range(0, len(texts), window):
-                part = texts[start : start + window]
-                vectors[start : start + window], cut = self._embed(part, prompt, on_overflow, first=start)
+            for start in range(0, len(texts), _WINDOW):
+                part = texts[start : start + _WINDOW]
+                vectors[start : start + _WINDOW], cut = self._embed(part, prompt, on_overflow, first=start)
                 truncated += cut
                 line.advance(len(part))
         self._warn_truncated(truncated)
@@ -160,7 +168,7 @@ class Embedder:
         """
         if isinstance(texts, str):
             raise TypeError("embed_iter takes an iterable of texts, not one str: pass [text]")
-        self._check_options(dimensions, dtype, on_overflow)
+        self._check_options(dimensions, dtype, on_overflow, prompt)
         prompt = self.manifest.prompts.document if prompt is None else prompt
         return self._iterate(texts, prompt, dimensions, dtype, on_overflow)
 
@@ -208,7 +216,9 @@ class Embedder:
             yield from encode(vectors, dimensions, dtype)
         self._warn_truncated(truncated)
 
-    def _check_options(self, dimensions: int | None, dtype: str, on_overflow: str) -> None:
+    def _check_options(self, dimensions: int | None, dtype: str, on_overflow: str, prompt: str | None = None) -> None:
+        if prompt is not None and not isinstance(prompt, str):
+            raise TypeError(f"prompt is {type(prompt).__name__}, not str")
         check_form(dimensions, dtype, self.manifest.dimensions)
         if on_overflow not in ("truncate", "error"):
             raise ValueError(f"on_overflow={on_overflow!r}: choose 'truncate' or 'error'")

@@ -8,8 +8,8 @@ from types import TracebackType
 class Progress:
     """``with Progress(total, shown=True) as line: line.advance(n)``; the line is wiped when the block ends."""
 
-    def __init__(self, total: int | None, *, shown: bool) -> None:
-        """``total`` texts, or ``None`` where it is not known."""
+    def __init__(self, total: int, *, shown: bool) -> None:
+        """Of ``total`` texts."""
         self._total = total
         self._shown = shown
         self._done = 0
@@ -20,8 +20,7 @@ class Progress:
         self._done += count
         if self._shown:
             rate = self._done / max(1e-9, time.monotonic() - self._start)
-            of = f"/{self._total}" if self._total is not None else ""
-            sys.stderr.write(f"\r\x1b[K{self._done}{of} texts, {rate:.0f}/s")
+            sys.stderr.write(f"\r\x1b[K{self._done}/{self._total} texts, {rate:.0f}/s")
             sys.stderr.flush()
 
     def __enter__(self) -> "Progress":

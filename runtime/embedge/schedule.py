@@ -6,12 +6,12 @@ as many runs as there are threads go side by side. A single text is spread over 
 
 Measured with bge-small's architecture, int8, on two cores with AVX512-VNNI that others use too (ONNX Runtime 1.32):
 
-- Microseconds a token on one thread, by tokens in a run. Texts of 8 tokens: 381 (8 tokens, so one text), 274 (16), 224
-  (32), 192 (64), 174 (128), 167 (256). Texts of 32 tokens: 232 (32), 217 (64), 183 (128), 170 (256). Texts of 128
-  tokens: 191 one at a time. Hence ``TOKENS_PER_RUN``; beyond it little is won, and short lists would not fill the
+- Microseconds a token on one thread, by tokens in a run. Texts of 8 tokens: 415 (8 tokens, so one text), 310 (16), 244
+  (32), 206 (64), 178 (128), 169 (256). Texts of 32 tokens: 232 (32), 197 (64), 182 (128), 173 (256). Texts of 128
+  tokens: 192 one at a time. Hence ``TOKENS_PER_RUN``; beyond it little is won, and short lists would not fill the
   threads.
-- 320 passages of 43 tokens on average: 1.57 s side by side on two threads, 2.89 s one run after the other with each
-  spread over both, 3.18 s on one thread.
+- 320 passages of 43 tokens on average: 1.3 to 1.8 s side by side on two threads, 2.2 to 3.0 s one run after the other
+  with each spread over both, 3.0 to 3.3 s on one thread.
 - A single text on one thread, or spread over two: 8 tokens 2.7 or 1.9 ms, 32 tokens 6.6 or 5.0 ms, 128 tokens 23.5 or
   15.7 ms, 512 tokens 131 or 68 ms while the other core is free; where it is not, spreading costs up to a quarter more.
 """
@@ -74,33 +74,38 @@ class Workers:
 
     def run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
         """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``."""
-        vectors = np.empty((len(ids), self._width), np.float32)
-        groups = plan([len(tokens) for tokens in ids], self._threads)
-        # Whoever holds this finds the threads idle; it is a hint for speed, so nobody ever waits for it.
-        idle = self._idle.acquire(blocking=False)
+        with self._state:
+            if self._closed:
+                raise EmbedgeError("this Embedder is closed; load it again")
+            # A hint for speed: the threads are idle, so one text may have them all.
+            idle = self._active == 0
+            self._active += 1
         try:
+            vectors = np.empty((len(ids), self._width), np.float32)
+            groups = plan([len(tokens) for tokens in ids], self._threads)
             if 2 * len(groups) <= max(2, self._threads):
                 self._run_here(ids, groups, vectors, spread=idle)
             else:
                 self._run_side_by_side(ids, groups, vectors)
         finally:
-            if idle:
-                self._idle.release()
+            with self._state:
+                self._active -= 1
+                self._state.notify_all()
         return vectors
 
     def close(self) -> None:
-        """Wait for the runs under way, then end the threads."""
-        with self._lock:
-            pool, self._pool, self._closed = self._pool, None, True
+        """Wait for the calls under way, then end the threads."""
+        with self._state:
+            self._closed = True
+            self._state.wait_for(lambda: self._active == 0)
+            pool, self._pool = self._pool, None
         if pool is not None:
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown()
 
     def _run_here(
         self, ids: Sequence[Sequence[int]], groups: list[list[int]], vectors: FloatArray, spread: bool
     ) -> None:
         """A few texts, on the caller's thread: not queued behind somebody else's thousands."""
-        if self._closed:
-            raise EmbedgeError("this Embedder is closed; load it again")
         for group in groups:
             if spread:
                 self._run_group(ids, group, vectors, spread=True)
@@ -111,9 +116,7 @@ class Workers:
     def _run_side_by_side(self, ids: Sequence[Sequence[int]], groups: list[list[int]], vectors: FloatArray) -> None:
         from concurrent.futures import ThreadPoolExecutor  # takes 4 ms, which a start with one query does without
 
-        with self._lock:
-            if self._closed:
-                raise EmbedgeError("this Embedder is closed; load it again")
+        with self._state:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="embedge")
             futures = [self._pool.submit(self._run_group, ids, group, vectors, spread=False) for group in groups]
@@ -130,7 +133,7 @@ class Workers:
         vectors[group] = self._model.run(batch, spread=spread)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
-        self._idle = threading.Lock()
+        self._state = threading.Condition()
+        self._active = 0
         self._slots = threading.Semaphore(self._threads)
         self._pool = None

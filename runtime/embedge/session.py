@@ -14,7 +14,8 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import onnxruntime
 
-from embedge.errors import BundleError, ProviderError
+from embedge.bundle import stamp
+from embedge.errors import BundleCorrupt, BundleError, ProviderError
 from embedge.fork import after_fork
 from embedge.manifest import Variant
 from embedge.vectors import FloatArray
@@ -25,7 +26,7 @@ onnxruntime.disable_telemetry_events()
 VARIANTS = ("int8", "fp32")
 """In the order that ``variant="auto"`` prefers them."""
 
-# Only the first two are tested; the others are passed on to ONNX Runtime as they are.
+# Only the first is tested; the others are passed on to ONNX Runtime as they are.
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -48,18 +49,20 @@ class Engine:
     come out the same either way; float32 ones do not, so that variant is packed from the start.
     """
 
-    def __init__(self, graph: Path, *, threads: int, providers: Sequence[str], integer: bool) -> None:
+    def __init__(self, graph: Path, weights: Path, *, threads: int, providers: Sequence[str], integer: bool) -> None:
         """``integer`` says that the matrices are integers. A session is made at once, with the errors of `_create`."""
-        self._graph = graph
+        # Sessions are made later too, from what may then be other files, or another working directory.
+        self._graph = graph.absolute()
+        self._stamps = {path.absolute(): stamp(path) for path in (graph, weights)}
         self._threads = threads
         self._providers = providers
         self._lock = threading.Lock()
         self._sessions: dict[int, onnxruntime.InferenceSession] = {}
         self._first: list[onnxruntime.InferenceSession] = []
         if integer:
-            self._first.append(_create(graph, threads, providers, packed=False))
+            self._first.append(self._create(threads, packed=False))
         else:
-            self._sessions[threads] = _create(graph, threads, providers)
+            self._sessions[threads] = self._create(threads)
         after_fork(self, Engine._abandon_sessions)
 
     def run(self, ids: npt.NDArray[np.int64], *, spread: bool) -> FloatArray:
@@ -68,7 +71,10 @@ class Engine:
         With ``spread`` over all threads, else on the calling thread alone; the bits are the same.
         """
         session = self._session(self._threads if spread else 1)
-        vectors: FloatArray = session.run(None, {"input_ids": ids})[0]
+        try:
+            vectors: FloatArray = session.run(None, {"input_ids": ids})[0]
+        except Exception as exc:
+            raise ProviderError(f"ONNX Runtime failed on {ids.shape[0]} texts of {ids.shape[1]} tokens: {exc}") from exc
         return vectors
 
     def _session(self, threads: int) -> onnxruntime.InferenceSession:
@@ -78,8 +84,18 @@ class Engine:
             if self._first and threads == self._threads:
                 return self._first.pop()
             if threads not in self._sessions:
-                self._sessions[threads] = _create(self._graph, threads, self._providers)
+                self._sessions[threads] = self._create(threads)
             return self._sessions[threads]
+
+    def _create(self, threads: int, *, packed: bool = True) -> onnxruntime.InferenceSession:
+        for path, loaded in self._stamps.items():
+            try:
+                replaced = stamp(path) != loaded
+            except OSError:
+                replaced = True
+            if replaced:
+                raise BundleCorrupt(f"{path} was replaced or removed after the bundle was loaded; load it again")
+        return _create(self._graph, threads, self._providers, packed=packed)
 
     def _abandon_sessions(self) -> None:
         """In a forked child: leave the parent's sessions alone and let new ones be made.
@@ -93,9 +109,7 @@ class Engine:
         self._lock = threading.Lock()
 
 
-def _create(
-    graph: Path, threads: int, providers: Sequence[str], *, packed: bool = True
-) -> onnxruntime.InferenceSession:
+def _create(graph: Path, threads: int, providers: Sequence[str], *, packed: bool) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

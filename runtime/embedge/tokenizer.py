@@ -86,10 +86,11 @@ class Tokenizer:
         return text
 
     def _pieces(self, text: str) -> Iterator[str]:
-        while text:
-            end = self._cut(text, _PIECE_CHARS)
-            yield text[:end]
-            text = text[end:]
+        start = 0
+        while start < len(text):
+            end = self._cut(text, start + _PIECE_CHARS)
+            yield text[start:end]
+            start = end
 
     def _cut(self, text: str, start: int) -> int:
         """The first place from ``start`` on where the text may be cut; its end if there is none."""

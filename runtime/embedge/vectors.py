@@ -13,7 +13,7 @@ FloatArray = npt.NDArray[np.float32]
 
 def check_form(dimensions: int | None, dtype: str, width: int) -> None:
     """Raise ``ValueError`` unless :func:`encode` can give this form; ``width`` is the model's."""
-    if dimensions is not None and not 1 <= dimensions <= width:
+    if dimensions is not None and not (isinstance(dimensions, int | np.integer) and 1 <= dimensions <= width):
         raise ValueError(f"dimensions={dimensions!r}: the model gives {width}, so ask for 1 to {width}")
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}")

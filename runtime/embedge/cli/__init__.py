@@ -6,34 +6,52 @@ one line on standard error. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 C
 """
 
 import argparse
+import importlib
+import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-from embedge import EmbedgeError, __version__
-from embedge.cli import doctor, embed, export, info, search, verify
-
-COMMANDS = (export, embed, search, verify, info, doctor)
+COMMANDS = ("export", "embed", "search", "verify", "info", "doctor")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    interrupted = False
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    try:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, interrupt)
+            signal.signal(signal.SIGTERM, _end)
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except ImportError:
+        # Extension modules that Ctrl-C hits while they start report only that they could not be imported.
+        if interrupted:
+            return 130
+        raise
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    from embedge.errors import EmbedgeError
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # where the terminal's encoding is not UTF-8
     options = _parser().parse_args(arguments)
     _show_warnings_as_lines()
-    signal.signal(signal.SIGTERM, _end)
     try:
         code: int = options.run(options)
         if sys.stdout:
             sys.stdout.flush()
-    except KeyboardInterrupt:
-        return 130
-    except ImportError as exc:
-        # Extension modules that Ctrl-C hits while they start report that they could not be imported.
-        if _is_interrupt(exc):
-            return 130
-        raise
     except BrokenPipeError:
         _discard_output()
         return 141
@@ -47,12 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _is_interrupt(error: BaseException | None) -> bool:
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
-
-
 def _discard_output() -> None:
     """Python flushes standard output once more at its exit, and would report it if it can't."""
     try:
@@ -63,13 +75,15 @@ def _discard_output() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from embedge import __version__
+
     parser = argparse.ArgumentParser(
         prog="embedge", description="Text embeddings on CPUs: BERT checkpoints as small sealed int8 ONNX bundles."
     )
     parser.add_argument("--version", action="version", version=f"embedge {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        name = command.__name__.rpartition(".")[2]
+    for name in COMMANDS:
+        command = importlib.import_module(f"embedge.cli.{name}")
         summary = (command.__doc__ or "").partition("\n")[0]
         subparser = commands.add_parser(name, help=summary, description=summary)
         command.add(subparser)
@@ -78,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fail(message: str) -> int:
-    print(f"embedge: error: {' '.join(message.split())}", file=sys.stderr)
+    if sys.stderr:  # print would take None for standard output
+        print(f"embedge: error: {' '.join(message.split())}", file=sys.stderr)
     return 1
 
 

@@ -41,7 +41,10 @@ def run(options: argparse.Namespace) -> int:
         texts = options.texts or _lines(options.file)
         form = {"dimensions": options.dimensions, "dtype": options.dtype, "on_overflow": options.on_overflow}
         if options.out:
-            _save(options.out, model.embed(list(texts), prompt=prompt, progress=sys.stderr.isatty(), **form))
+            _save(
+                options.out,
+                model.embed(list(texts), prompt=prompt, progress=bool(sys.stderr and sys.stderr.isatty()), **form),
+            )
         else:
             _print(model.embed_iter(texts, prompt=prompt, **form))
     return 0

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     if not passages:
         raise InputError("the files have no text to search")
     with load(options) as model:
-        vectors = model.embed([passage.text for passage in passages], progress=sys.stderr.isatty())
+        vectors = model.embed([passage.text for passage in passages], progress=bool(sys.stderr and sys.stderr.isatty()))
         scores = vectors @ model.embed_query(options.query)
     # Stable, so that equal scores stay in the files' order.
     best = (-scores).argsort(kind="stable")[: options.top]

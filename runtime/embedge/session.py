@@ -26,6 +26,9 @@ onnxruntime.disable_telemetry_events()
 VARIANTS = ("int8", "fp32")
 """In the order that ``variant="auto"`` prefers them."""
 
+# Tokens up to which a single thread on weights that are not packed is sooner done than another session is made.
+_SHORT = 64
+
 # Only the first is tested; the others are passed on to ONNX Runtime as they are.
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -45,8 +48,9 @@ class Engine:
     thread, so that several texts run side by side. Each is made when it is first needed.
 
     Two thirds of the 31 ms that it takes to make one (bge-small, int8) go into packing the weights for the kernels. The
-    very first text runs on a third session that does without: 11 ms, and 1 ms more for the text. Sums of integers
-    come out the same either way; float32 ones do not, so that variant is packed from the start.
+    very first text, if short, runs on a third session that does without, and without threads, whose start costs more
+    than they gain: 21 to 24 ms to its vector. Sums of integers come out the same either way; float32 ones do not, so
+    that variant is packed from the start.
     """
 
     def __init__(self, graph: Path, weights: Path, *, threads: int, providers: Sequence[str], integer: bool) -> None:
@@ -60,7 +64,7 @@ class Engine:
         self._sessions: dict[int, onnxruntime.InferenceSession] = {}
         self._first: list[onnxruntime.InferenceSession] = []
         if integer:
-            self._first.append(self._create(threads, packed=False))
+            self._first.append(self._create(1, packed=False))
         else:
             self._sessions[threads] = self._create(threads)
         after_fork(self, Engine._abandon_sessions)
@@ -70,19 +74,21 @@ class Engine:
 
         With ``spread`` over all threads, else on the calling thread alone; the bits are the same.
         """
-        session = self._session(self._threads if spread else 1)
+        session = self._session(self._threads if spread else 1, ids.size)
         try:
             vectors: FloatArray = session.run(None, {"input_ids": ids})[0]
         except Exception as exc:
             raise ProviderError(f"ONNX Runtime failed on {ids.shape[0]} texts of {ids.shape[1]} tokens: {exc}") from exc
         return vectors
 
-    def _session(self, threads: int) -> onnxruntime.InferenceSession:
+    def _session(self, threads: int, tokens: int) -> onnxruntime.InferenceSession:
         if threads in self._sessions:
             return self._sessions[threads]
         with self._lock:
-            if self._first and threads == self._threads:
-                return self._first.pop()
+            if self._first:
+                first = self._first.pop()
+                if tokens <= _SHORT:
+                    return first
             if threads not in self._sessions:
                 self._sessions[threads] = self._create(threads)
             return self._sessions[threads]
@@ -118,6 +124,8 @@ def _create(graph: Path, threads: int, providers: Sequence[str], *, packed: bool
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if not packed:
         options.add_session_config_entry("session.disable_prepacking", "1")
+    # Plans kept for each length of text, which save no time here and cost 2 ms at the start.
+    options.enable_mem_pattern = False
     options.log_severity_level = 3  # errors; they are raised as exceptions besides
     try:
         session = onnxruntime.InferenceSession(str(graph), options, providers=list(providers))

@@ -34,12 +34,14 @@ def embed(encoder: Encoder, pooling: Pooling, ids: Sequence[int]) -> Array:
 
 def _linear(x: Array, linear: object) -> Array:
     assert isinstance(linear, Linear)
-    return x @ linear.weight.astype(np.float64) + linear.bias
+    y: Array = x @ linear.weight.astype(np.float64) + linear.bias
+    return y
 
 
 def _norm(x: Array, norm: LayerNorm, epsilon: float) -> Array:
     x = x - x.mean(axis=-1, keepdims=True)
-    return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + epsilon) * norm.weight + norm.bias
+    normed: Array = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + epsilon) * norm.weight + norm.bias
+    return normed
 
 
 def _attention(qkv: Array, heads: int) -> Array:
@@ -48,13 +50,16 @@ def _attention(qkv: Array, heads: int) -> Array:
     q, k, v = (part.reshape(tokens, heads, -1).transpose(1, 0, 2) for part in np.split(qkv, 3, axis=1))
     scores = q @ k.transpose(0, 2, 1) / math.sqrt(q.shape[-1])
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    context = weights / weights.sum(axis=-1, keepdims=True) @ v
+    context: Array = weights / weights.sum(axis=-1, keepdims=True) @ v
     return context.transpose(1, 0, 2).reshape(tokens, -1)
 
 
 def _activate(x: Array, activation: str) -> Array:
+    y: Array
     if activation == "relu":
-        return np.maximum(x, 0)
-    if activation == "gelu_tanh":
-        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-    return 0.5 * x * (1 + _erf(x / math.sqrt(2)))
+        y = np.maximum(x, 0)
+    elif activation == "gelu_tanh":
+        y = 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    else:
+        y = 0.5 * x * (1 + _erf(x / math.sqrt(2)))
+    return y

@@ -24,6 +24,21 @@ def test_scifact_ndcg_of_minilm_fp32_is_the_published_one(fp32: Embedder) -> Non
     assert abs(100 * ndcg_at_10(fp32, "scifact") - 64.51) <= 0.05
 
 
+def test_minilm_int8_is_near_fp32_over_300_real_paragraphs(bundle: Path, fp32: Embedder) -> None:
+    for name in ("xquad-en", "scifact"):
+        if not (DATA / name).is_dir():
+            pytest.skip(f"there is no {name} data beside the checkout")
+    texts = [
+        line["text"]
+        for name, count in (("xquad-en", 240), ("scifact", 60))
+        for line in [*lines(name, "corpus")][:count]
+    ]
+    assert len(texts) == 300
+    with Embedder.load(bundle, variant="int8") as int8, pytest.warns(UserWarning, match="truncated"):
+        cosines = (int8.embed(texts) * fp32.embed(texts)).sum(axis=1, dtype=np.float64)
+    assert cosines.mean() >= 0.9975
+
+
 @pytest.mark.parametrize(
     ("variable", "file"),
     [

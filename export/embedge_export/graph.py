@@ -4,7 +4,7 @@
 mask, because the runtime runs only texts of equal length together. The choices, each measured on ONNX Runtime 1.32:
 
 - Query, key and value are one matrix product; attention is one ``MultiHeadAttention`` (flash, no mask).
-- ``Add`` and ``LayerNormalization`` stay apart: the fused ``SkipLayerNormalization`` takes six times as long.
+- ``Add`` and ``LayerNormalization`` stay apart: the fused ``SkipLayerNormalization`` takes five times as long.
 - With CLS pooling the last layer computes its query, output and feed-forward part for the first token only.
 - The mean is a product with a row of ones: ``ReduceMean`` sums in an order that depends on the batch. It is left as
   the sum, since the normalisation that follows takes out the length.

@@ -120,7 +120,7 @@ def _create(graph: Path, threads: int, providers: Sequence[str], *, packed: bool
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # The graph is written for the kernels that are fast; the optimizer's fusions undo that (SkipLayerNormalization
-    # takes six times as long as Add and LayerNormalization in 1.30 to 1.32), and cost time at every start.
+    # takes five times as long as Add and LayerNormalization in 1.32), and cost time at every start.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if not packed:
         options.add_session_config_entry("session.disable_prepacking", "1")

@@ -472,7 +472,7 @@ def test_search_of_a_directory_or_a_missing_file_is_told_in_one_line(cli: Cli, t
 
 def test_verify_of_a_sound_bundle_exits_with_0(cli: Cli, bundle: Path) -> None:
     assert cli("verify", bundle) == 0
-    assert "5 files have their sealed bytes" in cli.out
+    assert "6 files have their sealed bytes" in cli.out
     assert re.search(r"int8: vectors as sealed, cosine [01]\.\d+", cli.out)
     assert "fp32: vectors as sealed, cosine 1.000000" in cli.out
 
@@ -498,7 +498,7 @@ def test_info_shows_what_the_bundle_is(cli: Cli, bundle: Path) -> None:
     assert rows["pooling"] == "mean"
     assert rows["licence"] == "apache-2.0"
     assert {"int8", "fp32"} <= set(rows)
-    assert cli.out.count("cosine to") == 2
+    assert cli.out.count("cosine to") == 3
 
 
 def test_info_json_is_the_manifest_without_its_fingerprint_vectors(cli: Cli, bundle: Path, model: Embedder) -> None:
@@ -507,7 +507,7 @@ def test_info_json_is_the_manifest_without_its_fingerprint_vectors(cli: Cli, bun
     assert fields["path"] == str(bundle)
     assert fields["source"]["id"] == model.manifest.source.id
     assert fields["files"]["tokenizer.json"]["sha256"] == model.manifest.files["tokenizer.json"].sha256
-    assert sorted(fields["variants"]) == ["fp32", "int8"]
+    assert sorted(fields["variants"]) == ["fp32", "int8", "int8-reduced"]
     assert all("fingerprint" not in variant for variant in fields["variants"].values())
     assert len(cli.out) < 5000
 

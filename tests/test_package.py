@@ -137,14 +137,16 @@ def test_the_wheel_has_every_module_of_the_source_tree(names: list[str]) -> None
 def test_the_wheel_has_nothing_beside_the_two_packages(names: list[str]) -> None:
     tops = {name.partition("/")[0] for name in names}
     assert tops == {"embedge", "embedge_export", f"embedge-{embedge.__version__}.dist-info"}
-    assert not [name for name in names if "test" in name.lower() or name.endswith((".pyc", ".onnx", ".bin"))]
+    unwanted = [name for name in names if "test" in name.lower() or name.endswith((".pyc", ".onnx", ".bin"))]
+    assert unwanted == ["embedge/probe.onnx"]
 
 
 def test_the_source_archive_has_the_tests_and_no_model(built: Distributions) -> None:
     with tarfile.open(built.sources) as archive:
         names = archive.getnames()
     assert any(name.endswith("/tests/conftest.py") for name in names)
-    assert not [name for name in names if name.endswith((".onnx", ".bin", ".safetensors", "manifest.json"))]
+    models = [name for name in names if name.endswith((".onnx", ".bin", ".safetensors", "manifest.json"))]
+    assert [Path(name).name for name in models] == ["probe.onnx"]
 
 
 def test_the_base_install_depends_on_three_packages(metadata: Any) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, MakeCheckpoint
 
 from embedge.cli import main
 
@@ -38,9 +38,8 @@ def test_every_command_runs(newcomer: Path, command: str) -> None:
     assert main(shlex.split(command)[1:]) == 0
 
 
-def test_the_export_of_a_directory_runs(newcomer: Path, minilm: Path) -> None:
-    (newcomer / "path" / "to").mkdir(parents=True)
-    (newcomer / "path" / "to" / "checkpoint").symlink_to(minilm)
+def test_the_export_of_a_directory_runs(newcomer: Path, make_checkpoint: MakeCheckpoint) -> None:
+    make_checkpoint("path/to/checkpoint")
     from_directory = [command for command in EXPORTS if "path/to/checkpoint" in command]
     assert from_directory
     for command in from_directory:

@@ -9,9 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import write_checkpoint
-
-from embedge_export import export
 
 HEAVY = ("numpy", "onnxruntime", "tokenizers", "huggingface_hub")
 
@@ -37,23 +34,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Keeps compiled modules, as an installed package does, but not in the source tree."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**kept, "PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("pycache"))}
-
-
-@pytest.fixture(scope="module")
-def small(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An int8 bundle of bge-small's architecture: 12 layers of width 384, 34 MB."""
-    directory = tmp_path_factory.mktemp("small")
-    checkpoint = write_checkpoint(
-        directory / "checkpoint",
-        minilm,
-        "cls",
-        hidden_size=384,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        intermediate_size=1536,
-    )
-    export(checkpoint, directory / "bundle")
-    return directory / "bundle"
 
 
 def run(code: str, environment: dict[str, str]) -> tuple[float, bytes]:
@@ -110,16 +90,16 @@ def test_importing_embedge_costs_less_than_importing_unittest(environment: dict[
 
 
 def test_the_first_vector_takes_little_longer_than_importing_the_libraries(
-    small: Path, environment: dict[str, str]
+    bge_small: Path, environment: dict[str, str]
 ) -> None:
     def libraries() -> float:
-        return run(LIBRARIES_ONLY.format(bundle=str(small)), environment)[0]
+        return run(LIBRARIES_ONLY.format(bundle=str(bge_small)), environment)[0]
 
     def first_vector() -> float:
-        return run(FIRST_VECTOR.format(bundle=str(small)), environment)[0]
+        return run(FIRST_VECTOR.format(bundle=str(bge_small)), environment)[0]
 
     def first_vector_with_hashing() -> float:
-        (small / ".verified").unlink(missing_ok=True)
+        (bge_small / ".verified").unlink(missing_ok=True)
         return first_vector()
 
     # The best of a few rounds, since others use the machine too: what slows the one and not the other is noise.
@@ -138,8 +118,8 @@ def test_the_first_vector_takes_little_longer_than_importing_the_libraries(
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads its memory from Linux's /proc")
-def test_a_small_model_embeds_in_130_megabytes(small: Path, environment: dict[str, str]) -> None:
-    _, told = run(FIRST_VECTOR.format(bundle=str(small)), environment)
+def test_a_small_model_embeds_in_130_megabytes(bge_small: Path, environment: dict[str, str]) -> None:
+    _, told = run(FIRST_VECTOR.format(bundle=str(bge_small)), environment)
     peak = 1024 * int(told)
     print(f"peak memory {peak / 1e6:.1f} MB")
     assert peak <= 130e6

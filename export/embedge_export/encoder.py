@@ -4,7 +4,7 @@ The arrays lie as the graph uses them: linear layers are ``(in, out)``, query, k
 vector of token type 0 is part of the positions, since an embedding model sees one segment only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,6 +14,11 @@ FloatArray = npt.NDArray[np.float32]
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 Pooling = Literal["cls", "mean"]
+
+# Keeps the scale of a row of zeros from being zero.
+SMALLEST_SCALE = 1e-12
+# The zero point around which rows are scaled by their largest magnitude.
+CENTRE = 128
 
 
 @dataclass(frozen=True)
@@ -30,18 +35,24 @@ class Linear:
 
 @dataclass(frozen=True)
 class QuantizedLinear:
-    """``x @ (codes * scale) + bias``, with ``x`` rounded to 8 bits, a scale for each row and one zero point for all.
+    """``x / smoothing @ (codes * scale) + bias``, with ``x / smoothing`` rounded to 8 bits.
 
-    Shapes: ``codes`` ``(in, out)`` int8, ``scale`` and ``bias`` ``(out,)``.
+    Each row has a scale of its own, not below ``smallest_scale``: its largest magnitude / 127 if ``zero_point`` is 128,
+    else its largest value / (255 - ``zero_point``). Shapes: ``codes`` ``(in, out)`` int8, ``scale`` and ``bias``
+    ``(out,)``, ``smoothing`` ``(in,)`` or ``None`` where the inputs are smoothed already.
     """
 
     codes: npt.NDArray[np.int8]
     scale: FloatArray
     bias: FloatArray
+    zero_point: int
+    smallest_scale: float
+    smoothing: FloatArray | None
 
     def columns(self, start: int, stop: int) -> "QuantizedLinear":
         """The part that gives outputs ``start`` to ``stop``."""
-        return QuantizedLinear(self.codes[:, start:stop], self.scale[start:stop], self.bias[start:stop])
+        part = slice(start, stop)
+        return replace(self, codes=self.codes[:, part], scale=self.scale[part], bias=self.bias[part])
 
 
 @dataclass(frozen=True)
@@ -54,10 +65,11 @@ class QuantizedTable:
 
 @dataclass(frozen=True)
 class LayerNorm:
-    """Shapes: ``(hidden,)`` both."""
+    """Shapes: ``(hidden,)``. The output is divided by ``smoothing``, if given; residuals multiply that back in."""
 
     weight: FloatArray
     bias: FloatArray
+    smoothing: FloatArray | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from embedge_export.encoder import Encoder, LayerNorm, Linear, Pooling, QuantizedLinear, QuantizedTable
+from embedge_export.encoder import CENTRE, Encoder, LayerNorm, Linear, Pooling, QuantizedLinear, QuantizedTable
 
 # The oldest opset that has the operators used here, for the widest choice of runtimes.
 _OPSET = 21
@@ -28,16 +28,15 @@ _MICROSOFT = "com.microsoft"
 # Larger tensors go to the weights file, each at a multiple of a cache line.
 _INLINE_BYTES = 1024
 _ALIGNMENT = 64
-_ZERO_POINT = 128
-# Keeps the scale of a row of zeros from being zero.
-_SMALLEST_SCALE = 1e-12
 
 
 class GraphBuilder:
     """Nodes and constants of a graph; each method that adds one returns the name of its value."""
 
-    def __init__(self) -> None:
-        """An empty graph."""
+    def __init__(self, width: int, activation_bits: int) -> None:
+        """An empty graph for vectors of ``width``; inputs of quantized matrices are rounded to ``activation_bits``."""
+        self.width = width
+        self.activation_bits = activation_bits
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, npt.NDArray[Any]] = {}
 
@@ -66,12 +65,19 @@ class GraphBuilder:
         return names
 
 
-def author(encoder: Encoder, pooling: Pooling) -> GraphBuilder:
-    """Write the graph of ``encoder``; ends in the value ``embedding``."""
-    g = GraphBuilder()
+def author(encoder: Encoder, pooling: Pooling, *, activation_bits: int = 8) -> GraphBuilder:
+    """Write the graph of ``encoder``; ends in the value ``embedding``.
+
+    With 7 ``activation_bits`` a quantized encoder is right on every CPU. Without VNNI the kernels add pairs of products
+    in 16 bits: unsigned 8-bit activations by 8-bit weights overflow them (up to 2 * 255 * 127), 7-bit activations do
+    not (2 * 127 * 127 < 2^15). The weights stay as they are, so both graphs read one file; the usual way, 7-bit weights
+    (``reduce_range`` in ONNX Runtime), would need a second one.
+    """
+    g = GraphBuilder(encoder.hidden_size, activation_bits)
     hidden = encoder.hidden_size
     x = g.add("Add", "embeddings/sum", _words(g, encoder.words), _positions(g, encoder))
     x = _norm(g, "embeddings/norm", x, encoder.norm, encoder.epsilon)
+    before = encoder.norm
     for number, layer in enumerate(encoder.layers):
         name = f"layer{number}"
         if pooling == "cls" and number == len(encoder.layers) - 1:
@@ -85,19 +91,23 @@ def author(encoder: Encoder, pooling: Pooling) -> GraphBuilder:
             q, k, v = _split(g, [f"{name}/query", f"{name}/key", f"{name}/value"], qkv, hidden)
         a = g.add("MultiHeadAttention", f"{name}/attention", q, k, v, num_heads=encoder.heads, domain=_MICROSOFT)
         a = _linear(g, f"{name}/attention_output", a, layer.attention_output)
-        x = g.add("Add", f"{name}/attention_residual", a, x)
+        x = _add_residual(g, f"{name}/attention_residual", a, x, before)
         x = _norm(g, f"{name}/attention_norm", x, layer.attention_norm, encoder.epsilon)
         f = _linear(g, f"{name}/intermediate", x, layer.intermediate)
         f = _activation(g, f"{name}/activation", f, encoder)
         f = _linear(g, f"{name}/output", f, layer.output)
-        x = g.add("Add", f"{name}/residual", f, x)
+        x = _add_residual(g, f"{name}/residual", f, x, layer.attention_norm)
         x = _norm(g, f"{name}/norm", x, layer.output_norm, encoder.epsilon)
+        before = layer.output_norm
     g.add("LpNormalization", "embedding", _pool(g, x, pooling), axis=-1, p=2)
     return g
 
 
-def save(g: GraphBuilder, graph: Path, weights: Path, hidden_size: int) -> None:
-    """Write the graph as ``graph`` and ``weights``, which must lie in one directory; the same bytes every time."""
+def save(g: GraphBuilder, graph: Path, weights: Path) -> None:
+    """Write the graph as ``graph`` and ``weights``, which must lie in one directory; the same bytes every time.
+
+    Graphs of one encoder that differ in ``activation_bits`` have the same weights file.
+    """
     tensors = []
     with weights.open("wb") as out:
         for name, value in g.constants.items():
@@ -116,7 +126,7 @@ def save(g: GraphBuilder, graph: Path, weights: Path, hidden_size: int) -> None:
             g.nodes,
             "encoder",
             [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"])],
-            [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", hidden_size])],
+            [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", g.width])],
             tensors,
         ),
         opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(_MICROSOFT, 1)],
@@ -145,6 +155,13 @@ def _norm(g: GraphBuilder, name: str, x: str, norm: LayerNorm, epsilon: float) -
     return g.add("LayerNormalization", name, x, weight, bias, axis=-1, epsilon=epsilon)
 
 
+def _add_residual(g: GraphBuilder, name: str, sum_of: str, x: str, norm: LayerNorm) -> str:
+    """Add ``x``, the output of ``norm``, as it was before smoothing."""
+    if norm.smoothing is not None:
+        x = g.add("Mul", f"{name}/unsmoothed", x, g.constant(f"{name}/smoothing", norm.smoothing))
+    return g.add("Add", name, sum_of, x)
+
+
 def _linear(g: GraphBuilder, name: str, x: str, linear: Linear | QuantizedLinear) -> str:
     if isinstance(linear, QuantizedLinear):
         product = _quantized_product(g, name, x, linear)
@@ -159,11 +176,17 @@ def _quantized_product(g: GraphBuilder, name: str, x: str, linear: QuantizedLine
     ``MatMulIntegerToFloat`` takes one scale for each row; ``DynamicQuantizeLinear``, the usual way, has one for the
     whole tensor, and so a vector that depends on the other texts of the batch.
     """
-    largest = g.add("ReduceMax", f"{name}/largest", g.add("Abs", f"{name}/abs", x), g.integers(-1), keepdims=1)
-    scale = g.add("Mul", f"{name}/row_scale", largest, g.scalar(np.float32(1 / 127)))
-    scale = g.add("Max", f"{name}/positive_scale", scale, g.scalar(np.float32(_SMALLEST_SCALE)))
+    if linear.smoothing is not None:
+        x = g.add("Mul", f"{name}/smoothed", x, g.constant(f"{name}/smoothing", 1 / linear.smoothing))
+    # In units of 7 instead of 8 bits everything is half as large, and the steps are twice as wide.
+    halved = 8 - g.activation_bits
+    top, zero_point = 255 >> halved, linear.zero_point >> halved
+    magnitude = g.add("Abs", f"{name}/abs", x) if linear.zero_point == CENTRE else x
+    largest = g.add("ReduceMax", f"{name}/largest", magnitude, g.integers(-1), keepdims=1)
+    scale = g.add("Mul", f"{name}/largest_scale", largest, g.scalar(np.float32(1 / (top - zero_point))))
+    scale = g.add("Max", f"{name}/row_scale", scale, g.scalar(np.float32(linear.smallest_scale * 2**halved)))
     ratio = g.add("Div", f"{name}/ratio", x, scale)
-    zero = g.scalar(np.uint8(_ZERO_POINT))
+    zero = g.scalar(np.uint8(zero_point))
     rounded = g.add("QuantizeLinear", f"{name}/rounded", ratio, g.scalar(np.float32(1)), zero)
     codes, scales = g.constant(f"{name}/codes", linear.codes), g.constant(f"{name}/scales", linear.scale)
     return g.add("MatMulIntegerToFloat", f"{name}/product", rounded, codes, scale, scales, zero, domain=_MICROSOFT)

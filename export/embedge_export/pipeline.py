@@ -12,16 +12,26 @@ from embedge import bundle, fingerprint
 from embedge.embedder import Embedder
 from embedge.errors import ExportError
 from embedge.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, Fidelity, Manifest, Variant
+from embedge.session import int8_is_exact
 from embedge.tokenizer import Tokenizer
 from embedge_export import checkpoint as checkpoints
 from embedge_export import graph, quantize, verify
+from embedge_export.calibration import calibration_ids, verification_texts
 from embedge_export.checkpoint import Checkpoint
-from embedge_export.encoder import Encoder, Pooling
+from embedge_export.encoder import Pooling
 
 PRECISIONS = ("int8", "fp32")
 
-_RECIPES = {"int8": quantize.RECIPE, "fp32": "float32 as in the checkpoint"}
-_KERNELS = {"int8": "unsigned 8-bit by signed 8-bit products, exact with VNNI, AMX or NEON", "fp32": "any"}
+_KERNELS = {
+    "int8": "unsigned 8-bit by signed 8-bit products; exact with VNNI, AMX or NEON",
+    "int8-reduced": "unsigned 7-bit by signed 8-bit products; exact on every CPU",
+    "fp32": "any",
+}
+_RECIPES = {
+    "int8": quantize.RECIPE,
+    "int8-reduced": "the weights of int8, with 7-bit activations",
+    "fp32": "float32 as in the checkpoint",
+}
 _UNMEASURED = Fidelity("not measured", 0.0, 0.0, 0)
 
 
@@ -91,26 +101,37 @@ def export(
 
 def _fill(checkpoint: Checkpoint, precision: Sequence[str], directory: Path, step: Callable[[str], None]) -> Manifest:
     """Write and measure the variants; the files left in ``directory`` are the ones in the manifest returned."""
+    tokenizer = Tokenizer(directory / TOKENIZER, checkpoint.max_tokens)
     step(f"writing the fp32 graph: {_describe(checkpoint)}")
-    variants = {"fp32": _write_variant("fp32", checkpoint.encoder, checkpoint.pooling, directory)}
+    variants = {"fp32": _write_variant("fp32", graph.author(checkpoint.encoder, checkpoint.pooling), directory)}
     if "int8" in precision:
-        step("quantizing to int8")
-        quantized = quantize.int8(checkpoint.encoder)
-        variants["int8"] = _write_variant("int8", quantized, checkpoint.pooling, directory)
+        ids = calibration_ids(tokenizer, checkpoint.encoder.vocabulary_size)
+        step(f"quantizing to int8, calibrated on {len(ids)} texts and random sequences")
+        quantized = quantize.int8(checkpoint.encoder, ids)
+        widths = {"int8": 8, "int8-reduced": 7}
+        if not int8_is_exact():
+            step(
+                "leaving out int8, which this CPU can't check: its products overflow here (int8-reduced runs anywhere)"
+            )
+            del widths["int8"]
+        for name, bits in widths.items():
+            authored = graph.author(quantized, checkpoint.pooling, activation_bits=bits)
+            variants[name] = _write_variant(name, authored, directory, weights="model.int8.bin")
     draft = _manifest(checkpoint, variants, directory)
     (directory / MANIFEST).write_bytes(draft.to_bytes())
 
     step("comparing fp32 with the equations")
-    some, expected = verify.reference_vectors(checkpoint, Tokenizer(directory / TOKENIZER, checkpoint.max_tokens))
-    with Embedder.load(directory, variant="fp32") as fp32:
-        fidelity = verify.check("fp32", fp32.embed(some, prompt=""), expected, "double precision in numpy")
-        variants["fp32"] = _measured(variants["fp32"], fp32, fidelity)
-        if "int8" in precision:
-            step(f"comparing int8 with fp32 over {len(verify.texts())} texts")
-            with Embedder.load(directory, variant="int8") as int8:
-                expected = fp32.embed(verify.texts(), prompt="")
-                fidelity = verify.check("int8", int8.embed(verify.texts(), prompt=""), expected, "fp32")
-                variants["int8"] = _measured(variants["int8"], int8, fidelity)
+    some, expected = verify.reference_vectors(checkpoint, tokenizer)
+    with Embedder.load(directory, variant="fp32") as model:
+        fidelity = verify.check("fp32", model.embed(some, prompt=""), expected, "double precision in numpy")
+        variants["fp32"] = _measured(variants["fp32"], model, fidelity)
+        texts = verification_texts()
+        expected = model.embed(texts, prompt="")
+    for name in [name for name in variants if name != "fp32"]:
+        step(f"comparing {name} with fp32 over {len(texts)} texts")
+        with Embedder.load(directory, variant=name) as model:
+            fidelity = verify.check(name, model.embed(texts, prompt=""), expected, "fp32")
+            variants[name] = _measured(variants[name], model, fidelity)
     if "fp32" not in precision:
         unasked = variants.pop("fp32")
         (directory / unasked.graph).unlink()
@@ -118,11 +139,10 @@ def _fill(checkpoint: Checkpoint, precision: Sequence[str], directory: Path, ste
     return _manifest(checkpoint, variants, directory)
 
 
-def _write_variant(name: str, encoder: Encoder, pooling: Pooling, directory: Path) -> Variant:
-    """Write a variant's two files; its fidelity and fingerprint are still to be measured."""
-    files = f"model.{name}.onnx", f"model.{name}.bin"
-    authored = graph.author(encoder, pooling)
-    graph.save(authored, directory / files[0], directory / files[1], encoder.hidden_size)
+def _write_variant(name: str, authored: graph.GraphBuilder, directory: Path, *, weights: str | None = None) -> Variant:
+    """Write a variant's files; its fidelity and fingerprint are still to be measured."""
+    files = f"model.{name}.onnx", weights or f"model.{name}.bin"
+    graph.save(authored, directory / files[0], directory / files[1])
     return Variant(*files, recipe=_RECIPES[name], kernels=_KERNELS[name], fidelity=_UNMEASURED, fingerprint=())
 
 
@@ -132,7 +152,7 @@ def _measured(variant: Variant, model: Embedder, fidelity: Fidelity) -> Variant:
 
 
 def _manifest(checkpoint: Checkpoint, variants: dict[str, Variant], directory: Path) -> Manifest:
-    files = [TOKENIZER, *(name for variant in variants.values() for name in (variant.graph, variant.weights))]
+    files = {TOKENIZER, *(name for variant in variants.values() for name in (variant.graph, variant.weights))}
     return Manifest(
         format_version=FORMAT_VERSION,
         created_by=f"embedge {embedge.__version__}",

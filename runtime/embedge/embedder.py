@@ -58,13 +58,14 @@ class Embedder:
 
         Args:
             path: a directory that ``embedge export`` wrote.
-            variant: ``"int8"``, ``"fp32"``, or ``"auto"`` for the first of these that the bundle has.
+            variant: ``"int8"``, ``"int8-reduced"``, ``"fp32"``, or ``"auto"`` for the first of these that the
+                bundle has and this CPU computes right (see :func:`embedge.session.choose_variant`).
             threads: how many to use; ``None`` for all CPUs that this process may really use (see :mod:`embedge.cpus`).
             providers: ONNX Runtime's execution providers, such as ``["cpu"]``; ``None`` for the CPU.
 
         Raises:
             BundleError: the bundle can't be opened, or its bytes are not the sealed ones (``BundleCorrupt``).
-            ProviderError: a provider that can't be had here.
+            ProviderError: a provider that can't be had here, or a variant that this CPU computes wrong.
         """
         if threads is not None and not (type(threads) is int and 1 <= threads <= _MOST_THREADS):
             raise ValueError(f"threads={threads!r}: give 1 to {_MOST_THREADS}, or None for all CPUs it may use")

@@ -23,8 +23,10 @@ from embedge.vectors import FloatArray
 # Where the program imported onnxruntime first, the variable came too late.
 onnxruntime.disable_telemetry_events()
 
-VARIANTS = ("int8", "fp32")
-"""In the order that ``variant="auto"`` prefers them."""
+VARIANTS = ("int8", "int8-reduced", "fp32")
+"""In the order that ``variant="auto"`` prefers them, the first only where its kernels are exact."""
+
+_PROBE = Path(__file__).with_name("probe.onnx")
 
 # Tokens up to which a single thread on weights that are not packed is sooner done than another session is made.
 _SHORT = 64
@@ -162,13 +164,35 @@ def resolve_providers(names: Sequence[str] | None) -> list[str]:
 
 
 def choose_variant(variants: Mapping[str, Variant], asked: str) -> str:
-    """The name of the variant to run: ``asked``, or for ``"auto"`` the smallest the bundle has (int8, then fp32).
+    """The name of the variant to run: ``asked``, or for ``"auto"`` the smallest that is right on this CPU.
 
     Raises:
         BundleError: the bundle has no such variant.
+        ProviderError: it has, but this CPU's kernels get it wrong; the message names the one to use.
     """
-    if asked == "auto":
-        return next(name for name in [*VARIANTS, *variants] if name in variants)
-    if asked not in variants:
+    if asked != "auto" and asked not in variants:
         raise BundleError(f"the bundle has no variant {asked!r}; it has {', '.join(sorted(variants))}")
-    return asked
+    right = [name for name in [*VARIANTS, *variants] if name in variants and (name != "int8" or int8_is_exact())]
+    if asked == "auto" and right:
+        return right[0]
+    if asked in right:
+        return asked
+    use = f"use variant {right[0]!r}" if right else "export the checkpoint again, with --precision int8 or fp32"
+    raise ProviderError(f"the products of variant 'int8' overflow on this CPU, which has no VNNI or AMX; {use}")
+
+
+def int8_is_exact() -> bool:
+    """Whether this CPU's kernels multiply unsigned 8-bit by signed 8-bit numbers without overflow.
+
+    Found by trying: the largest numbers through the operator that the graphs use, for one row, whose kernel may be
+    another one, and for several. ``vpmaddubsw``, which CPUs without VNNI have for it, adds pairs of products in 16 bits
+    and saturates there, silently (onnxruntime issue 6004).
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(_PROBE), options, providers=["CPUExecutionProvider"])
+    for rows in (1, 7):
+        largest = np.full((rows, 64), 255, np.uint8)
+        if not (session.run(None, {"x": largest})[0] == 64 * 255 * 127).all():
+            return False
+    return True

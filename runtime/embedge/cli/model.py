@@ -21,7 +21,7 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """The bundle and how to run it as options, for commands about texts."""
     parser.add_argument("--model", metavar="BUNDLE", help=_HELP)
-    parser.add_argument("--variant", default="auto", metavar="NAME", help="int8 or fp32; default: auto")
+    parser.add_argument("--variant", default="auto", metavar="NAME", help="int8, int8-reduced or fp32; default: auto")
     parser.add_argument("--threads", type=positive, metavar="N", help="default: all CPUs this process may use")
 
 

@@ -1,0 +1,38 @@
+"""The texts that ship with the package: some to calibrate int8 on, the others to verify it with."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from embedge.tokenizer import Tokenizer
+
+# 9,000 tokens in all. 12,000 give MiniLM the same mean cosine of 0.99957 over 1,219 passages, 6,000 give 0.99955.
+_LONGEST = 64
+_LONGEST_RANDOM = 256
+_RANDOM_SEQUENCES = 40
+
+
+@functools.cache
+def _texts() -> list[str]:
+    return (Path(__file__).parent / "texts.txt").read_text(encoding="utf-8").splitlines()
+
+
+def verification_texts() -> list[str]:
+    """86 texts of many kinds, 1 to 190 words long."""
+    return _texts()[::3]
+
+
+def calibration_ids(tokenizer: Tokenizer, vocabulary: int) -> list[list[int]]:
+    """Token ids of the other 170 texts, and of random sequences; the same ones every time.
+
+    Random tokens excite channels that the texts leave alone: on MiniLM, texts alone gave a mean cosine of 0.99936,
+    random sequences alone 0.99939, both together 0.99952.
+    """
+    texts = [text for number, text in enumerate(_texts()) if number % 3]
+    ids = [tokens[:_LONGEST] for tokens in tokenizer.encode(texts).ids]
+    random = np.random.default_rng(0)
+    longest = min(tokenizer.max_tokens, _LONGEST_RANDOM)
+    lengths = np.exp(random.uniform(np.log(min(8, longest)), np.log(longest), _RANDOM_SEQUENCES)).astype(int)
+    start, end = ids[0][0], ids[0][-1]
+    return ids + [[start, *random.integers(0, vocabulary, max(1, n - 2)).tolist(), end] for n in lengths]

@@ -57,6 +57,17 @@ def test_the_graph_is_valid_and_needs_input_ids_only(make_checkpoint: MakeCheckp
         assert [value.name for value in graph.output] == ["embedding"]
 
 
+def test_the_reduced_graph_has_no_operator_whose_bits_depend_on_the_instruction_set(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    export(make_checkpoint(), tmp_path / "out", precision=["int8", "fp32"])
+    for variant, expected in (("int8", True), ("int8-reduced", False), ("fp32", True)):
+        graph = onnx.load(tmp_path / "out" / f"model.{variant}.onnx", load_external_data=False).graph
+        operators = {node.op_type for node in graph.node}
+        assert ("MultiHeadAttention" in operators) == expected
+        assert not operators & {"Softmax", "Attention", "ReduceSum"}
+
+
 def test_minilm_is_recognised_by_its_weights(bundle: Path) -> None:
     manifest = Bundle.open(bundle).manifest
     assert manifest.source.id == "sentence-transformers/all-MiniLM-L6-v2"

@@ -22,7 +22,7 @@ def texts_of_all_lengths(passages: list[str]) -> list[str]:
     )
 
 
-@pytest.mark.parametrize("variant", ["int8", "fp32"])
+@pytest.mark.parametrize("variant", ["int8", "int8-reduced", "fp32"])
 @pytest.mark.parametrize("threads", [2, 3])
 def test_mean_pooling_gives_the_same_bits_in_every_batch(
     bundle: Path, passages: list[str], variant: str, threads: int
@@ -30,7 +30,7 @@ def test_mean_pooling_gives_the_same_bits_in_every_batch(
     assert_same_bits(bundle, passages, variant, threads)
 
 
-@pytest.mark.parametrize("variant", ["int8", "fp32"])
+@pytest.mark.parametrize("variant", ["int8", "int8-reduced", "fp32"])
 @pytest.mark.parametrize("threads", [2, 3])
 def test_cls_pooling_gives_the_same_bits_in_every_batch(
     cls_bundle: Path, passages: list[str], variant: str, threads: int

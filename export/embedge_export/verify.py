@@ -16,6 +16,9 @@ from embedge_export.checkpoint import Checkpoint
 FLOORS = {"fp32": (0.999999, 0.999999), "int8": (0.995, 0.97), "int8-reduced": (0.99, 0.95)}
 """Least mean and least single cosine to the reference of each variant."""
 
+EQUATIONS = "double precision in numpy"
+"""What fp32 is compared with, in words."""
+
 # The reference takes 0.1 s a text, int8 is compared by the fast fp32 graph.
 _REFERENCE_TEXTS = 12
 _REFERENCE_CHARS = 200
@@ -28,13 +31,19 @@ def reference_vectors(checkpoint: Checkpoint, tokenizer: Tokenizer) -> tuple[lis
     return some, np.array([reference.embed(checkpoint.encoder, checkpoint.pooling, tokens) for tokens in ids])
 
 
+def cosines(vectors: npt.NDArray[np.floating], expected: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Row by row. Shapes: ``(n, width)`` twice -> ``(n,)``."""
+    a, b = vectors.astype(np.float64), expected.astype(np.float64)
+    result: npt.NDArray[np.float64] = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return result
+
+
 def check(
     variant: str, vectors: npt.NDArray[np.floating], expected: npt.NDArray[np.floating], reference: str
 ) -> Fidelity:
     """Cosines of ``vectors`` to ``expected``, both ``(n, width)``; raises ``FidelityError`` below the floor."""
-    a, b = vectors.astype(np.float64), expected.astype(np.float64)
-    cosines = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
-    fidelity = Fidelity(reference, round(float(cosines.mean()), 7), round(float(cosines.min()), 7), len(cosines))
+    found = cosines(vectors, expected)
+    fidelity = Fidelity(reference, round(float(found.mean()), 7), round(float(found.min()), 7), len(found))
     mean, least = FLOORS[variant]
     # Written so that NaN fails.
     if not (fidelity.mean_cosine >= mean and fidelity.min_cosine >= least):

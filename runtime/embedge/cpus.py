@@ -1,4 +1,4 @@
-"""How many CPUs this process may really use: its affinity mask and the quotas of its control groups.
+"""How many CPUs this process may really use: its affinity mask and the quotas of its control groups. And which ones.
 
 ``os.cpu_count`` tells the machine's cores; in a container with two of 64 that means 64 threads fighting for two.
 """
@@ -29,6 +29,23 @@ def cpu_budget(root: Path = Path("/")) -> CpuBudget:
     if quota < allowed:
         return CpuBudget(max(1, math.ceil(quota)), f"a quota of {quota:g} CPUs from control group {group}")
     return CpuBudget(allowed, reason)
+
+
+def cpu_name() -> str:
+    """What the CPU calls itself, or else the name of its architecture."""
+    import platform  # not needed at the start
+
+    return cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def cpuinfo(*names: str) -> str:
+    """The first value that Linux gives for one of ``names``; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    fields = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in fields if name.strip() in names), "")
 
 
 def _quotas(root: Path) -> list[tuple[float, str]]:

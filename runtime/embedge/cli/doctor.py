@@ -3,7 +3,6 @@
 import argparse
 import platform
 import sys
-from pathlib import Path
 
 from embedge import __version__
 from embedge.cli.model import add_bundle, find_bundle
@@ -26,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
 
     from embedge import session  # first, since it switches the telemetry of onnxruntime off
     from embedge.bundle import Bundle
-    from embedge.cpus import cpu_budget
+    from embedge.cpus import cpu_budget, cpu_name
 
     import onnxruntime  # isort: skip
 
@@ -38,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         ("onnxruntime", onnxruntime.__version__),
         ("tokenizers", tokenizers.__version__),
         ("numpy", np.__version__),
-        ("CPU", _cpu()),
+        ("CPU", cpu_name()),
         ("CPU features", ", ".join(_features()) or "unknown"),
         ("threads", f"{budget.threads}, from {budget.reason}"),
         ("providers", ", ".join(onnxruntime.get_available_providers())),
@@ -57,20 +56,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _cpuinfo(*names: str) -> str:
-    """The first value that Linux gives for one of ``names``; empty elsewhere."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    fields = (line.partition(":") for line in lines)
-    return next((value.strip() for name, _, value in fields if name.strip() in names), "")
-
-
-def _cpu() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
-
-
 def _features() -> list[str]:
-    flags = _cpuinfo("flags", "Features").split()
+    from embedge.cpus import cpuinfo
+
+    flags = cpuinfo("flags", "Features").split()
     return [feature for feature in _FEATURES if feature in flags]

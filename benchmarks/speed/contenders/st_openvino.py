@@ -1,0 +1,25 @@
+"""sentence-transformers with its openvino backend, fp32."""
+
+from pathlib import Path
+
+import torch
+from sentence_transformers import SentenceTransformer
+
+from benchmarks.speed.contenders import Embed
+
+LABEL = "sentence-transformers, openvino"
+ENVIRONMENT = "sentence-transformers"
+PACKAGES = ("sentence-transformers", "optimum-intel", "openvino", "transformers", "torch")
+FILES = (
+    "st-openvino/openvino/openvino_model.bin",
+    "st-openvino/openvino/openvino_model.xml",
+    "st-openvino/tokenizer.json",
+)
+PREPARED_BY: tuple[str, ...] = ("st_openvino",)
+THREAD_SAFE = True
+
+
+def load(models: Path, threads: int) -> Embed:
+    torch.set_num_threads(threads)
+    model = SentenceTransformer(str(models / "st-openvino"), backend="openvino", device="cpu", local_files_only=True)
+    return lambda texts: model.encode(texts, normalize_embeddings=True, show_progress_bar=False)

@@ -1,0 +1,46 @@
+"""What the contenders load, under `.bench/models`: made from one checkpoint, each by its own project's tools."""
+
+import os
+import shutil
+from pathlib import Path
+
+from benchmarks.checkpoints import write_bge_small, write_minilm
+from benchmarks.speed.environments import BENCH, Unavailable, python_of, run
+from embedge_export import export
+
+CHECKPOINTS = {"bge-small": write_bge_small, "minilm": write_minilm}
+# Step: (environment, what it writes). embedge's own bundle is made by what runs this.
+_STEPS = {
+    "onnx_files": ("optimum", ("onnx", "onnx-dynamic", "onnx-vnni", "fastembed-fp32", "fastembed-int8")),
+    "openvino_int8": ("nncf", ("openvino-int8",)),
+    "st_openvino": ("sentence-transformers", ("st-openvino",)),
+    "gguf_file": ("optimum", ("gguf",)),
+}
+
+
+def prepare(checkpoint: str, steps: set[str]) -> tuple[Path, dict[str, str]]:
+    """The directory of ``checkpoint``'s files, and for each of ``steps`` that failed the reason."""
+    place = BENCH / "models" / checkpoint
+    failed = {}
+    if not (place / "checkpoint").is_dir():
+        shutil.rmtree(place, ignore_errors=True)
+        CHECKPOINTS[checkpoint](place / "new")
+        (place / "new").rename(place / "checkpoint")
+    # Always anew: it changes with the code that is measured.
+    print(f"preparing {checkpoint}: bundle", flush=True)
+    export(place / "checkpoint", place / "bundle", precision=["int8", "fp32"], force=True)
+    for step, (environment, outputs) in _STEPS.items():
+        done = place / f".{step}.done"
+        if step not in steps or done.is_file():
+            continue
+        print(f"preparing {checkpoint}: {step}", flush=True)
+        for output in outputs:
+            shutil.rmtree(place / output, ignore_errors=True)
+        script = Path(__file__).parent / "prepare" / f"{step}.py"
+        try:
+            run([python_of(environment), script, place], env={**os.environ, "HF_HUB_OFFLINE": "1"})
+        except Unavailable as exc:
+            failed[step] = str(exc)
+        else:
+            done.touch()
+    return place, failed

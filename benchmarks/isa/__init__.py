@@ -1,0 +1,1 @@
+"""Vectors on CPUs that this machine does not have, by emulation: ``make isa``."""

@@ -1,0 +1,133 @@
+"""`make isa`: a bundle of the trained MiniLM on this CPU and on emulated ones, and how far their vectors differ."""
+
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.checkpoints import minilm
+from benchmarks.isa.compare import Ran, Run, missed, rows, table
+from benchmarks.isa.cpus import EMULATED, NATIVE, Cpu, Python, python
+from benchmarks.isa.debian import MissingPart
+from benchmarks.isa.parts import emulator_version
+from embedge.session import int8_is_exact
+from embedge_export import export
+
+_ROOT = Path(__file__).parents[2]
+_PLACE = _ROOT / ".isa"
+_RESULTS = _ROOT / "benchmarks" / "results" / "isa.json"
+_CHILD = Path(__file__).with_name("child.py")
+
+# CPUs emulated at a time; each takes one real one.
+_SIDE_BY_SIDE = 2
+# Several times what the slowest takes.
+_LONGEST_SECONDS = 1200.0
+
+
+class ChildFailed(RuntimeError):
+    """The program failed on some CPU; the message is what it said last."""
+
+
+def texts() -> list[str]:
+    """20 of the demo's passages, of 15 to 58 tokens: every second one is cut after its first sentence."""
+    passages = (_ROOT / "examples" / "passages.txt").read_text(encoding="utf-8").strip().split("\n\n")[::16]
+    return [text.partition(". ")[0] if number % 2 else text for number, text in enumerate(passages)]
+
+
+def run_child(cpu: Cpu, interpreter: Python, bundle: Path, out: Path) -> Run:
+    """Run the bundle on ``cpu``; ``out`` is where its files go.
+
+    Raises:
+        ChildFailed: it ended with an error, or did not end.
+    """
+    out.mkdir()
+    listed = out / "texts.json"
+    listed.write_text(json.dumps(texts()), encoding="utf-8")
+    try:
+        done = interpreter.run(_CHILD, [str(bundle), str(listed), str(out)], _LONGEST_SECONDS)
+    except subprocess.TimeoutExpired as exc:
+        raise ChildFailed(f"no end after {exc.timeout:g} seconds") from exc
+    if done.returncode:
+        raise ChildFailed(f"exit status {done.returncode}\n{done.stderr.strip()[-2000:]}")
+    report = json.loads((out / "report.json").read_text())
+    ran = {
+        name: Ran(np.load(out / f"{name}.npy"), said["fingerprint"], said["seconds"])
+        for name, said in report["ran"].items()
+    }
+    return Run(cpu, report["features"], report["versions"], report["int8_is_exact"], report["chosen"], ran)
+
+
+def run_all(interpreters: Mapping[Cpu, Python], bundle: Path, work: Path) -> tuple[Run, list[Run], dict[str, str]]:
+    """The native run, the emulated ones, and the errors of those that failed by the CPU's name."""
+    print("running natively", flush=True)
+    native = run_child(NATIVE, interpreters[NATIVE], bundle, work / NATIVE.name)
+    print(f"running {', '.join(cpu.name for cpu in EMULATED)}, {_SIDE_BY_SIDE} at a time", flush=True)
+    runs, errors = [], {}
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        futures = {cpu: pool.submit(run_child, cpu, interpreters[cpu], bundle, work / cpu.name) for cpu in EMULATED}
+        for cpu, future in futures.items():
+            try:
+                runs.append(future.result())
+            except ChildFailed as exc:
+                errors[cpu.name] = str(exc)
+    return native, runs, errors
+
+
+def report(native: Run, runs: Sequence[Run], errors: Mapping[str, str], seconds: float) -> list[str]:
+    """Print the table, write the results, and return what was missed."""
+    everything = [native, *runs]
+    made = [row for run in everything for row in rows(run, native)]
+    print(f"\n{table(made)}\n")
+    for run in everything:
+        versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+        print(f"{run.cpu.name}: {' '.join(run.features)}; {versions}")
+    misses = [miss for run in everything for miss in missed(run, native)]
+    misses += [f"{cpu} failed: {error}" for cpu, error in errors.items()]
+    results = {
+        "emulator": emulator_version(_PLACE),
+        "texts": len(texts()),
+        "seconds_in_all": round(seconds),
+        "cpus": {run.cpu.name: {"features": run.features, "versions": run.versions} for run in everything},
+        "rows": [asdict(row) for row in made],
+        "missed": misses,
+    }
+    _RESULTS.parent.mkdir(exist_ok=True)
+    _RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(f"\n{results['emulator']}; {seconds:.0f} seconds in all; written to {_RESULTS.relative_to(_ROOT)}")
+    return misses
+
+
+def main() -> int:
+    """Run `make isa`; 1 if something missed its goal or could not be had."""
+    if platform.machine() != "x86_64" or not int8_is_exact():
+        print("make isa needs an x86-64 CPU with VNNI or AMX, whose int8 vectors it compares with", file=sys.stderr)
+        return 1
+    start = time.perf_counter()
+    try:
+        print(f"looking for the emulators and arm64 packages in {_PLACE.name}, or getting them", flush=True)
+        # One after the other, since they share most of what they need.
+        interpreters = {cpu: python(cpu, _PLACE) for cpu in (NATIVE, *EMULATED)}
+        with tempfile.TemporaryDirectory() as name:
+            print("exporting all-MiniLM-L6-v2", flush=True)
+            bundle = Path(name, "bundle")
+            export(minilm(), bundle, precision=["int8", "fp32"])
+            native, runs, errors = run_all(interpreters, bundle, Path(name))
+    except (MissingPart, ChildFailed) as exc:
+        print(f"make isa: {exc}", file=sys.stderr)
+        return 1
+    misses = report(native, runs, errors, time.perf_counter() - start)
+    for miss in misses:
+        print(f"missed: {miss}", file=sys.stderr)
+    return 1 if misses else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

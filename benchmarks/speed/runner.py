@@ -4,6 +4,8 @@ import ast
 import json
 import os
 import subprocess
+import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -36,21 +38,24 @@ def run_worker(name: str, constants: dict[str, Any], models: Path, threads: int,
     quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true", "PYTHONWARNINGS": "ignore"}
     command = [str(python_of(constants["ENVIRONMENT"])), str(worker), name, str(models), str(threads), task]
     begun = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **count, **quiet}
-    )
-    assert process.stdout
-    first = ""
-    for first in process.stdout:
-        if first == "first vector\n":
-            break
-    cold_start = time.perf_counter() - begun
-    try:
-        out, err = process.communicate(timeout=_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise Unavailable(f"took more than {_TIMEOUT_S} s") from None
-    if process.returncode:
-        raise Unavailable(f"failed: {' / '.join(err.strip().splitlines()[-3:])[-400:]}")
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **count, **quiet}
+        )
+        late = threading.Timer(_TIMEOUT_S, process.kill)
+        late.start()
+        assert process.stdout
+        # Lines of others' progress bars may come first.
+        for line in iter(process.stdout.readline, ""):
+            if line == "first vector\n":
+                break
+        cold_start = time.perf_counter() - begun
+        out = process.stdout.read()
+        process.wait()
+        late.cancel()
+        if process.returncode:
+            errors.seek(0)
+            reason = " / ".join(errors.read().strip().splitlines()[-3:])[-400:]
+            raise Unavailable(reason or f"ended by signal {-process.returncode}, {_TIMEOUT_S} s at the latest")
     result: dict[str, Any] = json.loads(out.splitlines()[-1])
     return {**result, "cold_start_s": cold_start}

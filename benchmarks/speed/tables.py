@@ -11,19 +11,22 @@ _COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
     ("128 tok ms", lambda c: c["documents_128"]["ms_per_text"]),
     ("512 tok ms", lambda c: c["documents_512"]["ms_per_text"]),
     ("corpus /s", lambda c: c["corpus"]["texts_per_s"]),
+    ("first time /s", lambda c: c["corpus"]["first_time_texts_per_s"]),
     ("64 callers /s", lambda c: c["callers_64"].get("queries_per_s")),
     ("cold start s", lambda c: c["cold_start_s"]),
     ("import s", lambda c: c["import_s"]),
     ("peak RSS MB", lambda c: c["peak_rss_mb"]),
 )
+_SHORT = ("16 tok ms", "128 tok ms", "corpus /s", "cold start s", "peak RSS MB")
 
 
-def rows(results: dict[str, Any]) -> list[list[str]]:
-    """A header and a line for each contender, the most texts per second first."""
-    table = [["", *(name for name, _ in _COLUMNS), "installed MB", "files MB", "cosine mean", "least"]]
+def rows(results: dict[str, Any], *, short: bool = False) -> list[list[str]]:
+    """A header and a line for each contender, the most texts per second first; ``short`` leaves columns out."""
+    columns = [column for column in _COLUMNS if not short or column[0] in _SHORT]
+    table = [["", *(name for name, _ in columns), "installed MB", "files MB", "cosine mean", "least"]]
     by_throughput = sorted(results["contenders"].values(), key=lambda c: -c["corpus"]["texts_per_s"]["median"])
     for contender in by_throughput:
-        values = [get(contender) for _, get in _COLUMNS]
+        values = [get(contender) for _, get in columns]
         fidelity = contender["fidelity"] or {"mean_cosine": float("nan"), "min_cosine": float("nan")}
         table.append(
             [

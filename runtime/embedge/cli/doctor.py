@@ -5,7 +5,7 @@ import platform
 import sys
 
 from embedge import __version__
-from embedge.cli.model import add_bundle, find_bundle
+from embedge.cli.model import add_bundle, find_bundle, variant_here
 from embedge.cli.table import print_table
 from embedge.errors import BundleError
 
@@ -40,13 +40,14 @@ def run(options: argparse.Namespace) -> int:
         ("CPU", cpu_name()),
         ("CPU features", ", ".join(_features()) or "unknown"),
         ("threads", f"{budget.threads}, from {budget.reason}"),
+        ("int8 products", "exact" if session.int8_is_exact() else "overflow; variant int8-reduced is the one to run"),
         ("providers", ", ".join(onnxruntime.get_available_providers())),
         ("telemetry", "off"),
     ]
     try:
         bundle = Bundle.open(find_bundle(options.model))
         rows.append(("bundle", f"{bundle.path} ({bundle.manifest.source.id})"))
-        rows.append(("variant", session.choose_variant(bundle.manifest.variants, "auto")))
+        rows.append(("variant", variant_here(bundle.manifest)))
     except BundleError as exc:
         if options.model:
             print_table(rows)

@@ -1,9 +1,9 @@
-"""Show what a bundle is: model, limits, prompts, variants and their fidelity."""
+"""Show what a bundle is: model, limits, prompts, variants, their fidelity and which of them runs on this CPU."""
 
 import argparse
 import json
 
-from embedge.cli.model import add_bundle, find_bundle
+from embedge.cli.model import add_bundle, find_bundle, variant_here
 from embedge.cli.table import print_table
 
 
@@ -39,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
         ("format", f"version {manifest.format_version}, written by {manifest.created_by}"),
         ("size", f"{sum(file.bytes for file in manifest.files.values()) / 1e6:.1f} MB"),
     ]
+    rows.append(("runs here", variant_here(manifest)))
     for name, variant in manifest.variants.items():
         size = sum(manifest.files[file].bytes for file in (variant.graph, variant.weights))
         fidelity = variant.fidelity

@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedge.errors import BundleError
+from embedge.errors import BundleError, ProviderError
 
 if TYPE_CHECKING:
     from embedge.embedder import Embedder
+    from embedge.manifest import Manifest
 
 _HELP = "a bundle; default: $EMBEDGE_MODEL, else the only bundle under ./models"
 
@@ -50,3 +51,13 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number
+
+
+def variant_here(manifest: "Manifest") -> str:
+    """The variant that this machine would run, or why it has none."""
+    from embedge.session import choose_variant
+
+    try:
+        return choose_variant(manifest.variants, "auto")
+    except ProviderError as exc:
+        return f"none: {exc}"

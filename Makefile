@@ -52,7 +52,7 @@ clean:
 	touch $@
 
 .venv/dev: .venv/export
-	$(VENV)/pip install --quiet --group dev
+	$(VENV)/pip install --quiet --editable ".[export,report]" --group dev
 	touch $@
 
 # An environment of its own: optimum wants an older transformers, and with it an older huggingface_hub.

@@ -154,10 +154,19 @@ def test_the_base_install_depends_on_three_packages(metadata: Any) -> None:
     assert sorted(re.split(r"[<>=!~ ]", field)[0] for field in needed) == ["numpy", "onnxruntime", "tokenizers"]
 
 
+def added_by(extra: str, metadata: Any) -> list[str]:
+    """The packages that an extra adds."""
+    fields = [field.partition(";") for field in metadata.get_all("Requires-Dist")]
+    return sorted(re.split(r"[<>=!~ ]", name)[0] for name, _, extras in fields if f"extra == '{extra}'" in extras)
+
+
 def test_the_extra_for_export_adds_three_packages(metadata: Any) -> None:
-    added = [field for field in metadata.get_all("Requires-Dist") if "extra ==" in field]
-    assert metadata.get_all("Provides-Extra") == ["export"]
-    assert sorted(re.split(r"[<>=!~; ]", field)[0] for field in added) == ["huggingface-hub", "onnx", "safetensors"]
+    assert added_by("export", metadata) == ["huggingface-hub", "onnx", "safetensors"]
+
+
+def test_the_extra_for_reports_adds_one_more(metadata: Any) -> None:
+    assert metadata.get_all("Provides-Extra") == ["export", "report"]
+    assert added_by("report", metadata) == sorted([*added_by("export", metadata), "matplotlib"])
 
 
 def test_the_wheel_tells_its_version_licence_and_python(metadata: Any) -> None:

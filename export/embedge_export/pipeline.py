@@ -4,6 +4,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from embedge.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, Fidelity, Mani
 from embedge.session import int8_is_exact
 from embedge.tokenizer import Tokenizer
 from embedge_export import checkpoint as checkpoints
-from embedge_export import graph, quantize, verify
+from embedge_export import diagnose, graph, quantize, verify
+from embedge_export import report as reports
 from embedge_export.calibration import calibration_ids, verification_texts
 from embedge_export.checkpoint import Checkpoint
-from embedge_export.encoder import Pooling
+from embedge_export.encoder import Encoder, Pooling
+from embedge_export.reserve import reserve
 
 PRECISIONS = ("int8", "fp32")
 
@@ -55,6 +58,7 @@ def export(
     query_prompt: str | None = None,
     document_prompt: str | None = None,
     force: bool = False,
+    report: str | os.PathLike[str] | None = None,
     on_step: Callable[[str], None] | None = None,
 ) -> ExportReport:
     """Write the bundle of a BERT embedding checkpoint to ``out``, whole or not at all.
@@ -67,43 +71,57 @@ def export(
         pooling: ``"cls"`` or ``"mean"``; ``None`` for the checkpoint's own.
         query_prompt: put in front of every query; ``None`` for the model's own, often empty.
         document_prompt: put in front of every document; likewise.
-        force: replace a bundle that is already at ``out``.
+        force: replace a bundle that is already at ``out``, and a file that is already at ``report``.
+        report: an HTML page to write, outside ``out``, with errors, size and speed of each variant in pictures; needs
+            the extra ``embedge[report]``. ``None`` for none.
         on_step: called with a line of text before each step.
 
     Raises:
         CheckpointError: the checkpoint can't be read, or is not one that can be written.
-        ExportError: ``out`` exists or can't be written.
+        ExportError: ``out`` or ``report`` exists or can't be written.
         FidelityError: the bundle would not give the checkpoint's vectors.
     """
     start, target, step = time.monotonic(), Path(out), on_step or (lambda _: None)
     if not precision or not set(precision) <= set(PRECISIONS):
         raise ExportError(f"precision {', '.join(precision)!r}: give one or more of {', '.join(PRECISIONS)}")
     bundle.check_free(target, force=force)
-    step(f"reading {os.fspath(source)}")
-    checkpoint = checkpoints.load(
-        os.fspath(source),
-        max_tokens=max_tokens,
-        pooling=pooling,
-        query_prompt=query_prompt,
-        document_prompt=document_prompt,
-    )
-    with bundle.write(target, force=force) as directory, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # texts longer than the model takes are compared as truncated
-        (directory / TOKENIZER).write_text(checkpoint.tokenizer, encoding="utf-8")
-        manifest = _fill(checkpoint, precision, directory, step)
-        (directory / MANIFEST).write_bytes(manifest.to_bytes())
-        step("checking every hash")
-        bundle.Bundle.open(directory).verify()
-        (directory / bundle.STAMPS).unlink(missing_ok=True)  # made while measuring, of no use elsewhere
-        size = sum(path.stat().st_size for path in directory.iterdir())
+    with reserve(Path(report), target, force=force) if report is not None else nullcontext() as write_report:
+        step(f"reading {os.fspath(source)}")
+        checkpoint = checkpoints.load(
+            os.fspath(source),
+            max_tokens=max_tokens,
+            pooling=pooling,
+            query_prompt=query_prompt,
+            document_prompt=document_prompt,
+        )
+        with bundle.write(target, force=force) as directory, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # texts longer than the model takes are compared as truncated
+            (directory / TOKENIZER).write_text(checkpoint.tokenizer, encoding="utf-8")
+            manifest, quantized = _fill(checkpoint, precision, directory, step)
+            diagnosis = None
+            if write_report:
+                step("measuring layers and speed for the report")
+                diagnosis = diagnose.diagnose(directory, checkpoint, quantized)
+            if "fp32" not in precision:
+                manifest = _remove(manifest, "fp32", directory)
+            (directory / MANIFEST).write_bytes(manifest.to_bytes())
+            step("checking every hash")
+            bundle.Bundle.open(directory).verify()
+            (directory / bundle.STAMPS).unlink(missing_ok=True)  # made while measuring, of no use elsewhere
+            size = sum(path.stat().st_size for path in directory.iterdir())
+            if write_report and diagnosis:
+                write_report(reports.page(manifest, diagnosis))
     return ExportReport(target, manifest, size, time.monotonic() - start)
 
 
-def _fill(checkpoint: Checkpoint, precision: Sequence[str], directory: Path, step: Callable[[str], None]) -> Manifest:
-    """Write and measure the variants; the files left in ``directory`` are the ones in the manifest returned."""
+def _fill(
+    checkpoint: Checkpoint, precision: Sequence[str], directory: Path, step: Callable[[str], None]
+) -> tuple[Manifest, Encoder | None]:
+    """Write and measure the variants, always with fp32, the reference; also returns the encoder that int8 has."""
     tokenizer = Tokenizer(directory / TOKENIZER, checkpoint.max_tokens)
     step(f"writing the fp32 graph: {_describe(checkpoint)}")
     variants = {"fp32": _write_variant("fp32", graph.author(checkpoint.encoder, checkpoint.pooling), directory)}
+    quantized = None
     if "int8" in precision:
         ids = calibration_ids(tokenizer, checkpoint.encoder.vocabulary_size)
         step(f"quantizing to int8, calibrated on {len(ids)} texts and random sequences")
@@ -132,11 +150,7 @@ def _fill(checkpoint: Checkpoint, precision: Sequence[str], directory: Path, ste
         with Embedder.load(directory, variant=name) as model:
             fidelity = verify.check(name, model.embed(texts, prompt=""), expected, "fp32")
             variants[name] = _measured(variants[name], model, fidelity)
-    if "fp32" not in precision:
-        unasked = variants.pop("fp32")
-        (directory / unasked.graph).unlink()
-        (directory / unasked.weights).unlink()
-    return _manifest(checkpoint, variants, directory)
+    return _manifest(checkpoint, variants, directory), quantized
 
 
 def _write_variant(name: str, authored: graph.GraphBuilder, directory: Path, *, weights: str | None = None) -> Variant:
@@ -144,6 +158,18 @@ def _write_variant(name: str, authored: graph.GraphBuilder, directory: Path, *, 
     files = f"model.{name}.onnx", weights or f"model.{name}.bin"
     graph.save(authored, directory / files[0], directory / files[1])
     return Variant(*files, recipe=_RECIPES[name], kernels=_KERNELS[name], fidelity=_UNMEASURED, fingerprint=())
+
+
+def _remove(manifest: Manifest, name: str, directory: Path) -> Manifest:
+    """The manifest without a variant that shares no file with others; its files are removed."""
+    removed = manifest.variants[name]
+    names = (removed.graph, removed.weights)
+    for file in names:
+        (directory / file).unlink()
+    return manifest._replace(
+        variants={other: variant for other, variant in manifest.variants.items() if other != name},
+        files={file: sealed for file, sealed in manifest.files.items() if file not in names},
+    )
 
 
 def _measured(variant: Variant, model: Embedder, fidelity: Fidelity) -> Variant:

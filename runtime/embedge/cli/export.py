@@ -24,7 +24,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pooling", choices=("cls", "mean"), help="default: the checkpoint's")
     parser.add_argument("--query-prompt", metavar="TEXT", help="put in front of queries; default: the model's")
     parser.add_argument("--document-prompt", metavar="TEXT", help="put in front of documents; default: the model's")
-    parser.add_argument("--force", action="store_true", help="replace a bundle that is already at OUT")
+    parser.add_argument("--force", action="store_true", help="replace what is already at OUT, and at --report")
+    parser.add_argument(
+        "--report", metavar="HTML", help="write a page about errors, size and speed; needs the extra embedge[report]"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
         query_prompt=options.query_prompt,
         document_prompt=options.document_prompt,
         force=options.force,
+        report=options.report,
         on_step=show,
     )
     print(f"{report.path}: {report.bytes / 1e6:.1f} MB in {report.seconds:.1f} s")
@@ -57,4 +61,6 @@ def run(options: argparse.Namespace) -> int:
         fidelity = variant.fidelity
         cosines = f"{fidelity.mean_cosine:.6f} mean, {fidelity.min_cosine:.6f} least"
         print(f"  {name}: cosine to {fidelity.reference} {cosines}, {fidelity.texts} texts")
+    if options.report is not None:
+        print(f"{options.report}: the report")
     return 0

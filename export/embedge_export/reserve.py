@@ -1,0 +1,62 @@
+"""The file that a report goes to: found to be writable before an export starts, then written whole or not at all."""
+
+import contextlib
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from embedge.errors import ExportError
+
+
+@contextlib.contextmanager
+def reserve(path: Path, out: Path, *, force: bool) -> Iterator[Callable[[str], None]]:
+    """Make a page whole or not at all: the body calls the function it is given with the page's HTML.
+
+    That goes to a file beside ``path``, which takes its place when the body ends; when it raises, it is removed. With
+    ``force`` a file at ``path`` is replaced.
+
+    Raises:
+        ExportError: no matplotlib; ``path`` exists (without ``force``), is a directory, lies in the bundle ``out`` or
+            can't be written. All this is found before the body runs, except for what changes meanwhile.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ExportError("a report needs matplotlib: pip install 'embedge[report]'")
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay
+    _check_free(path, out, force=force)
+    partial = path.parent / f".{path.name}.{os.urandom(4).hex()}.partial"
+    with _errors_named(path):
+        partial.touch(exist_ok=False)
+
+    def write(text: str) -> None:
+        with _errors_named(path):
+            partial.write_text(text, encoding="utf-8")
+
+    try:
+        yield write
+        _check_free(path, out, force=force)
+        with _errors_named(path):
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _check_free(path: Path, out: Path, *, force: bool) -> None:
+    with _errors_named(path):
+        inside = path.resolve().is_relative_to(out.resolve())
+        taken = path.exists() or path.is_symlink()
+        is_file = path.is_file()
+    if inside:
+        raise ExportError(f"the report {path} would lie in {out}, which is the bundle's alone; give another file")
+    if taken and not is_file:
+        raise ExportError(f"the report {path} exists and is not a file; give another one")
+    if taken and not force:
+        raise ExportError(f"the report {path} exists; give another file or --force to replace it")
+
+
+@contextlib.contextmanager
+def _errors_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as exc:  # RuntimeError: a link that leads to itself
+        raise ExportError(f"the report {path} can't be written: {getattr(exc, 'strerror', None) or exc}") from exc

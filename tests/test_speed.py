@@ -23,10 +23,10 @@ def test_texts_have_the_tokens_they_are_named_for(tokens: int, model: Embedder) 
     assert len(set(texts.texts_of(tokens, 20))) == 20
 
 
-def test_the_corpus_is_400_different_paragraphs_and_none_of_them_calibrates_a_contender() -> None:
-    corpus = texts.corpus()
-    assert len(set(corpus)) == 400
-    assert not set(corpus) & set(texts.calibration_texts())
+def test_no_paragraph_that_is_measured_calibrates_a_contender() -> None:
+    assert len(set(texts.corpus())) == 150
+    assert len(texts.calibration_texts()) == 300
+    assert not {*texts.corpus(), *texts.fidelity_texts()} & set(texts.calibration_texts())
 
 
 def test_every_contender_names_what_the_runner_reads() -> None:
@@ -45,7 +45,7 @@ def test_a_worker_tells_its_first_vector_and_then_what_it_measured(bundle: Path,
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert output[0] == "first vector"
     measured = json.loads(output[-1])
-    assert measured["corpus"]["texts"] == 100
+    assert measured["corpus"]["texts"] == 150
     assert 0 < measured["query_8"]["p50_ms"] < measured["documents_128"]["ms_per_text"]
     assert measured["callers_64"]["queries_per_s"] > 0
     assert measured["peak_rss_mb"] >= measured["first_rss_mb"] > 10

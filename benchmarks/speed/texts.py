@@ -14,7 +14,8 @@ _WORDS = (
     "kitchen window computer science number question answer story night world company engine metal green north "
     "village ship"
 )
-_CORPUS = 400
+_CORPUS = 150
+_FIDELITY = 400
 
 
 def text_of(tokens: int, seed: int) -> str:
@@ -29,14 +30,13 @@ def texts_of(tokens: int, count: int) -> list[str]:
 
 
 def corpus() -> list[str]:
-    """400 paragraphs of 3 words to some hundred, drawn evenly from the alphabetical list of all."""
-    ordered = _paragraphs()
-    return [ordered[index * len(ordered) // _CORPUS] for index in range(_CORPUS)]
+    """150 paragraphs of 3 words to some hundred."""
+    return _draw(_CORPUS)
 
 
 def calibration_texts() -> list[str]:
     """300 further paragraphs, for contenders that are calibrated."""
-    taken = set(corpus())
+    taken = set(corpus()) | set(fidelity_texts())
     return [text for text in _paragraphs() if text not in taken][::4][:300]
 
 
@@ -51,5 +51,11 @@ def _paragraphs() -> list[str]:
 
 
 def fidelity_texts() -> list[str]:
-    """Those of the corpus with at most 400 characters, which no contender truncates."""
-    return [text for text in corpus() if len(text) <= 400]
+    """Of 400 paragraphs those with at most 400 characters, which no contender truncates."""
+    return [text for text in _draw(_FIDELITY) if len(text) <= 400]
+
+
+def _draw(count: int) -> list[str]:
+    """Paragraphs drawn evenly from the alphabetical list of all."""
+    ordered = _paragraphs()
+    return [ordered[index * len(ordered) // count] for index in range(count)]

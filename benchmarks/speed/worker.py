@@ -48,13 +48,13 @@ def _works(embed: Embed, *, quick: bool, thread_safe: bool) -> dict[str, Any]:
 
     works: dict[str, Any] = {}
     for tokens in (8, 16, 32):
-        times = _time_each(embed, [[text] for text in texts.texts_of(tokens, 40 if quick else 120)])
+        times = _time_each(embed, [[text] for text in texts.texts_of(tokens, 30 if quick else 100)])
         works[f"query_{tokens}"] = {"p50_ms": 1e3 * _quantile(times, 0.5), "p99_ms": 1e3 * _quantile(times, 0.99)}
-    for tokens, count in ((128, 16), (512, 8)):
+    for tokens, count in ((128, 16), (512, 4)):
         documents = texts.texts_of(tokens, count)
         times = _time_each(embed, [documents] * (1 if quick else 2), warm=documents[:2])
         works[f"documents_{tokens}"] = {"ms_per_text": 1e3 * min(times) / count}
-    corpus = texts.corpus()[:: 4 if quick else 1]
+    corpus = texts.corpus()
     # Twice, since some engines compile something for every new length of text.
     first, again = (len(corpus) / seconds for seconds in _time_each(embed, [corpus, corpus], warm=corpus[::20]))
     works["corpus"] = {"texts_per_s": again, "first_time_texts_per_s": first, "texts": len(corpus)}

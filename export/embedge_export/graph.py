@@ -10,7 +10,8 @@ mask, because the runtime runs only texts of equal length together. The choices,
   the sum, since the normalisation that follows takes out the length.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,20 @@ _MICROSOFT = "com.microsoft"
 # Larger tensors go to the weights file, each at a multiple of a cache line.
 _INLINE_BYTES = 1024
 _ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class _Normed:
+    """The values that go into a LayerNorm and come out of it."""
+
+    input: str
+    output: str
+    norm: LayerNorm
+    epsilon: float
+
+    def map(self, node: Callable[[str], str]) -> "_Normed":
+        """With both values put through ``node``, which adds one."""
+        return replace(self, input=node(self.input), output=node(self.output))
 
 
 class GraphBuilder:
@@ -78,31 +93,27 @@ def author(encoder: Encoder, pooling: Pooling, *, activation_bits: int = 8) -> G
     g = GraphBuilder(encoder.hidden_size, activation_bits)
     hidden = encoder.hidden_size
     attend = attention.reproducible if activation_bits == 7 else attention.fused
-    x = g.add("Add", "embeddings/sum", _words(g, encoder.words), _positions(g, encoder))
-    x = _norm(g, "embeddings/norm", x, encoder.norm, encoder.epsilon)
-    before = encoder.norm
+    embedded = g.add("Add", "embeddings/sum", _words(g, encoder.words), _positions(g, encoder))
+    x = _norm(g, "embeddings/norm", embedded, encoder.norm, encoder.epsilon)
     for number, layer in enumerate(encoder.layers):
         name = f"layer{number}"
         if pooling == "cls" and number == len(encoder.layers) - 1:
-            first = g.add("Slice", f"{name}/first", x, g.integers(0), g.integers(1), g.integers(1))
-            q = _linear(g, f"{name}/query", first, layer.qkv.columns(0, hidden))
-            kv = _linear(g, f"{name}/kv", x, layer.qkv.columns(hidden, 3 * hidden))
+            first = x.map(lambda value: g.add("Slice", f"{value}/first", value, *map(g.integers, (0, 1, 1))))
+            q = _linear(g, f"{name}/query", first.output, layer.qkv.columns(0, hidden))
+            kv = _linear(g, f"{name}/kv", x.output, layer.qkv.columns(hidden, 3 * hidden))
             k, v = _split(g, [f"{name}/key", f"{name}/value"], kv, hidden)
             x = first
         else:
-            qkv = _linear(g, f"{name}/qkv", x, layer.qkv)
+            qkv = _linear(g, f"{name}/qkv", x.output, layer.qkv)
             q, k, v = _split(g, [f"{name}/query", f"{name}/key", f"{name}/value"], qkv, hidden)
         a = attend(g, f"{name}/attention", (q, k, v), encoder.heads)
-        a = _linear(g, f"{name}/attention_output", a, layer.attention_output)
-        x = _add_residual(g, f"{name}/attention_residual", a, x, before)
-        x = _norm(g, f"{name}/attention_norm", x, layer.attention_norm, encoder.epsilon)
-        f = _linear(g, f"{name}/intermediate", x, layer.intermediate)
+        a = _linear_with_residual(g, f"{name}/attention_output", a, layer.attention_output, x)
+        x = _norm(g, f"{name}/attention_norm", a, layer.attention_norm, encoder.epsilon)
+        f = _linear(g, f"{name}/intermediate", x.output, layer.intermediate)
         f = _activation(g, f"{name}/activation", f, encoder)
-        f = _linear(g, f"{name}/output", f, layer.output)
-        x = _add_residual(g, f"{name}/residual", f, x, layer.attention_norm)
-        x = _norm(g, f"{name}/norm", x, layer.output_norm, encoder.epsilon)
-        before = layer.output_norm
-    g.add("LpNormalization", "embedding", _pool(g, x, pooling), axis=-1, p=2)
+        f = _linear_with_residual(g, f"{name}/output", f, layer.output, x)
+        x = _norm(g, f"{name}/norm", f, layer.output_norm, encoder.epsilon)
+    g.add("LpNormalization", "embedding", _pool(g, x.output, pooling), axis=-1, p=2)
     return g
 
 
@@ -153,24 +164,39 @@ def _positions(g: GraphBuilder, encoder: Encoder) -> str:
     return g.add("Slice", "positions", table, g.integers(0), tokens, g.integers(0))
 
 
-def _norm(g: GraphBuilder, name: str, x: str, norm: LayerNorm, epsilon: float) -> str:
+def _norm(g: GraphBuilder, name: str, x: str, norm: LayerNorm, epsilon: float) -> _Normed:
+    return _Normed(x, _norm_node(g, name, x, norm, epsilon), norm, epsilon)
+
+
+def _norm_node(g: GraphBuilder, name: str, x: str, norm: LayerNorm, epsilon: float) -> str:
     weight, bias = g.constant(f"{name}/weight", norm.weight), g.constant(f"{name}/bias", norm.bias)
     return g.add("LayerNormalization", name, x, weight, bias, axis=-1, epsilon=epsilon)
 
 
-def _add_residual(g: GraphBuilder, name: str, sum_of: str, x: str, norm: LayerNorm) -> str:
-    """Add ``x``, the output of ``norm``, as it was before smoothing."""
-    if norm.smoothing is not None:
-        x = g.add("Mul", f"{name}/unsmoothed", x, g.constant(f"{name}/smoothing", norm.smoothing))
-    return g.add("Add", name, sum_of, x)
-
-
 def _linear(g: GraphBuilder, name: str, x: str, linear: Linear | QuantizedLinear) -> str:
+    return g.add("Add", name, _product(g, name, x, linear), g.constant(f"{name}/bias", linear.bias))
+
+
+def _linear_with_residual(
+    g: GraphBuilder, name: str, x: str, linear: Linear | QuantizedLinear, residual: _Normed
+) -> str:
+    """The linear layer's output plus ``residual`` as it was before smoothing.
+
+    A smoothed residual is normalised again, with the linear layer's bias in it. That takes less than multiplying the
+    factors back in and adding the bias: 2 to 5 % less for a text of 16 tokens.
+    """
+    norm = residual.norm
+    if norm.smoothing is None:
+        return g.add("Add", f"{name}/residual", _linear(g, name, x, linear), residual.output)
+    plain = LayerNorm(norm.weight * norm.smoothing, norm.bias * norm.smoothing + linear.bias)
+    again = _norm_node(g, f"{name}/plain", residual.input, plain, residual.epsilon)
+    return g.add("Add", f"{name}/residual", _product(g, name, x, linear), again)
+
+
+def _product(g: GraphBuilder, name: str, x: str, linear: Linear | QuantizedLinear) -> str:
     if isinstance(linear, QuantizedLinear):
-        product = _quantized_product(g, name, x, linear)
-    else:
-        product = g.add("MatMul", f"{name}/product", x, g.constant(f"{name}/weight", linear.weight))
-    return g.add("Add", name, product, g.constant(f"{name}/bias", linear.bias))
+        return _quantized_product(g, name, x, linear)
+    return g.add("MatMul", f"{name}/product", x, g.constant(f"{name}/weight", linear.weight))
 
 
 def _quantized_product(g: GraphBuilder, name: str, x: str, linear: QuantizedLinear) -> str:
@@ -181,18 +207,27 @@ def _quantized_product(g: GraphBuilder, name: str, x: str, linear: QuantizedLine
     """
     if linear.smoothing is not None:
         x = g.add("Mul", f"{name}/smoothed", x, g.constant(f"{name}/smoothing", 1 / linear.smoothing))
-    # In units of 7 instead of 8 bits everything is half as large, and the steps are twice as wide.
-    halved = 8 - g.activation_bits
-    top, zero_point = 255 >> halved, linear.zero_point >> halved
-    magnitude = g.add("Abs", f"{name}/abs", x) if linear.zero_point == CENTRE else x
-    largest = g.add("ReduceMax", f"{name}/largest", magnitude, g.integers(-1), keepdims=1)
-    scale = g.add("Mul", f"{name}/largest_scale", largest, g.scalar(np.float32(1 / (top - zero_point))))
-    scale = g.add("Max", f"{name}/row_scale", scale, g.scalar(np.float32(linear.smallest_scale * 2**halved)))
-    ratio = g.add("Div", f"{name}/ratio", x, scale)
-    zero = g.scalar(np.uint8(zero_point))
-    rounded = g.add("QuantizeLinear", f"{name}/rounded", ratio, g.scalar(np.float32(1)), zero)
-    codes, scales = g.constant(f"{name}/codes", linear.codes), g.constant(f"{name}/scales", linear.scale)
-    return g.add("MatMulIntegerToFloat", f"{name}/product", rounded, codes, scale, scales, zero, domain=_MICROSOFT)
+    steps = 255 - linear.zero_point
+    if linear.zero_point == CENTRE:
+        # 0 for a row of zeros. Whatever 0 / 0 is then rounded to, its product is multiplied by 0.
+        magnitude = g.add("Abs", f"{name}/abs", x)
+        largest = g.add("ReduceMax", f"{name}/largest", magnitude, g.integers(-1), keepdims=1)
+    else:
+        above = g.add("ReduceMax", f"{name}/above", x, g.integers(-1), keepdims=1)
+        largest = g.add("Max", f"{name}/largest", above, g.scalar(np.float32(linear.smallest_scale * steps)))
+    ratio = g.add("Div", f"{name}/ratio", x, largest)
+    # One step of a row is its largest / steps; the division is part of the weights' scales.
+    scales = g.constant(f"{name}/scales", linear.scale / np.float32(steps))
+    if g.activation_bits == 7:
+        top, zero_point = 127, linear.zero_point // 2
+        fewer = np.float32(steps / (top - zero_point))
+        largest = g.add("Mul", f"{name}/largest_reduced", largest, g.scalar(fewer))
+    else:
+        top, zero_point = 255, linear.zero_point
+    zero, step = g.scalar(np.uint8(zero_point)), g.scalar(np.float32(1 / (top - zero_point)))
+    rounded = g.add("QuantizeLinear", f"{name}/rounded", ratio, step, zero)
+    codes = g.constant(f"{name}/codes", linear.codes)
+    return g.add("MatMulIntegerToFloat", f"{name}/product", rounded, codes, largest, scales, zero, domain=_MICROSOFT)
 
 
 def _split(g: GraphBuilder, names: list[str], x: str, width: int) -> Sequence[str]:

@@ -11,7 +11,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 from benchmarks.speed.environments import ROOT
-from benchmarks.speed.tables import rows
+from benchmarks.speed.tables import figure_text, rows
 
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
@@ -59,14 +59,11 @@ def markdown(speed: dict[str, Any]) -> str:
     )
     missing = "".join(f"- {label}: not measured: {reason}\n" for label, reason in speed["unavailable"].items())
     conditions = speed["conditions"]
-    versions: dict[str, str] = {}
-    for contender in speed["contenders"].values():
-        versions |= contender["versions"]
-    said = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()) if name != "embedge")
     return (
         f"\n{table}\n{missing}Medians of {conditions['rounds']} rounds, {conditions['threads']} threads, "
         f"{conditions['cpu']} with {', '.join(conditions['cpu_features'])}, {conditions['cpus']} CPUs, "
-        f"{conditions['memory_gb']} GB, Python {conditions['python']}; {said}.\n\n"
+        f"{conditions['memory_gb']} GB, Python {conditions['python']}. Versions, the spread and the other works are in "
+        "[`speed.json`](benchmarks/results/speed.json).\n\n"
         f"| embedge int8, ratio | goal | reached | |\n|---|--:|--:|---|\n{goals}\n"
     )
 
@@ -89,16 +86,18 @@ def _bars(contenders: dict[str, Any]) -> Any:
     for axis, (title, get) in zip(axes, panels, strict=True):
         values = [get(contenders[name]) for name in order]
         medians = [value["median"] for value in values]
-        bars = axis.barh(
+        axis.barh(
             [contenders[name]["label"] for name in order],
             medians,
             color=[_OURS if name.startswith("embedge") else _PEERS for name in order],
         )
+        widest = max(value["range"][1] for value in values)
         for row, value in enumerate(values):
             axis.plot(value["range"], [row, row], color="#333", linewidth=1)
-        axis.bar_label(bars, [f"{median:.3g}" for median in medians], padding=14, fontsize=8)
+            end = max(value["median"], value["range"][1]) + 0.02 * widest
+            axis.text(end, row, figure_text(value["median"]), va="center", fontsize=8)
         axis.set_title(title, fontsize=10, loc="left")
-        axis.set_xlim(0, 1.3 * max(value["range"][1] for value in values))
+        axis.set_xlim(0, 1.25 * widest)
         axis.tick_params(labelsize=8, length=0)
     figure.tight_layout()
     return figure
@@ -119,7 +118,7 @@ def _growth(growth: dict[str, Any]) -> Any:
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=8)
         axis.minorticks_off()
         axis.set_xlabel(label, fontsize=9)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.15 * max(row["us_per_token"] for row in growth[name]))
         axis.tick_params(labelsize=8)
     axes[0].set_ylabel("µs a token", fontsize=9)
     memory = axes[2].twinx()
@@ -129,7 +128,7 @@ def _growth(growth: dict[str, Any]) -> Any:
         "s--",
         color=_PEERS,
     )
-    memory.set_ylim(bottom=0)
+    memory.set_ylim(0, 1.5 * max(row["peak_rss_mb"] for row in growth["by_corpus"]))
     memory.set_ylabel("peak memory, MB (dashed)", fontsize=9)
     memory.tick_params(labelsize=8)
     memory.spines["right"].set_visible(True)

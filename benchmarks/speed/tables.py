@@ -31,7 +31,7 @@ def rows(results: dict[str, Any], *, short: bool = False) -> list[list[str]]:
         table.append(
             [
                 contender["label"],
-                *(_figure(value["median"]) if value else "failed" for value in values),
+                *(figure_text(value["median"]) if value else "failed" for value in values),
                 f"{contender['installed_mb']:.0f}",
                 f"{contender['files_mb']:.0f}",
                 f"{fidelity['mean_cosine']:.5f}",
@@ -59,5 +59,6 @@ def print_speed(results: dict[str, Any]) -> None:
         print(f"{'met   ' if goal['met'] else 'MISSED'} {goal['goal']}: {goal['ratio']:.2f} (goal {goal['bound']})")
 
 
-def _figure(value: float) -> str:
+def figure_text(value: float) -> str:
+    """Three digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -3,7 +3,8 @@
 ``input_ids`` ``(batch, tokens)`` int64 -> ``embedding`` ``(batch, hidden)`` float32 of length 1. There is no padding
 mask, because the runtime runs only texts of equal length together. The choices, each measured on ONNX Runtime 1.32:
 
-- Query, key and value are one matrix product; attention is one ``MultiHeadAttention`` (flash, no mask).
+- Query, key and value are one matrix product; attention is one ``MultiHeadAttention`` (flash, no mask). With ONNX's
+  ``Attention`` the encoder takes 3 % less up to 128 tokens and 4 to 6 % more at 512; it needs opset 23.
 - ``Add`` and ``LayerNormalization`` stay apart: the fused ``SkipLayerNormalization`` takes five times as long.
 - With CLS pooling the last layer computes its query, output and feed-forward part for the first token only.
 - The mean is a product with a row of ones: ``ReduceMean`` sums in an order that depends on the batch. It is left as

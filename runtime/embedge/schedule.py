@@ -13,7 +13,11 @@ Measured with bge-small's architecture, int8, on two cores with AVX512-VNNI that
 - 320 passages of 43 tokens on average: 1.3 to 1.8 s side by side on two threads, 2.2 to 3.0 s one run after the other
   with each spread over both, 3.0 to 3.3 s on one thread.
 - A single text on one thread, or spread over two: 8 tokens 2.7 or 1.9 ms, 32 tokens 6.6 or 5.0 ms, 128 tokens 23.5 or
-  15.7 ms, 512 tokens 131 or 68 ms while the other core is free; where it is not, spreading costs up to a quarter more.
+  15.7 ms, 512 tokens 131 or 68 ms while the other core is free. While other programs keep both cores busy, spreading
+  costs more than it gains: 128 tokens 28 ms on one thread, 50 ms on two. Give ``threads=1`` there.
+- The threads that a text was spread over wait for the next one busily, for some 50 ms: a list of 32 texts right after
+  a single one takes 71 to 85 ms instead of 47 to 54. Letting them sleep (``session.force_spinning_stop``) would make a
+  single text every 50 ms take 7 instead of 4.4 to 5.2, so they wait.
 """
 
 import threading

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from benchmarks.speed import goals, publish, tables, texts
+from benchmarks.speed import goals, tables, texts
 from benchmarks.speed.runner import constants_of, contender_names
 from embedge import Embedder
 
@@ -110,5 +110,5 @@ def test_the_table_shows_what_failed_and_what_is_missing(capsys: pytest.CaptureF
 def test_the_readme_has_the_table_of_the_results_beside_it() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     speed = json.loads((RESULTS / "speed.json").read_text())
-    assert publish.with_table(readme, speed) == readme
-    assert publish.markdown(speed) in readme
+    assert tables.with_table(readme, speed) == readme
+    assert tables.markdown(speed) in readme

@@ -11,11 +11,10 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 from benchmarks.speed.environments import ROOT
-from benchmarks.speed.tables import figure_text, rows
+from benchmarks.speed.tables import figure_text, with_table
 
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
-_BEGIN, _END = "<!-- benchmarks.speed.publish writes this", "<!-- to here -->"
 _OURS, _PEERS = "#0b6e4f", "#9aa5b1"
 
 mpl.use("svg")
@@ -37,35 +36,6 @@ def main() -> None:
     _save(_bars(speed["contenders"]), "speed.svg")
     _save(_growth(growth), "growth.svg")
     README.write_text(with_table(README.read_text(encoding="utf-8"), speed), encoding="utf-8")
-
-
-def with_table(readme: str, speed: dict[str, Any]) -> str:
-    """``readme`` with what stands between its marks written anew from ``speed``."""
-    before, begin, rest = readme.partition(_BEGIN)
-    mark, _, rest = rest.partition("\n")
-    _, end, after = rest.partition(_END)
-    return f"{before}{begin}{mark}\n{markdown(speed)}{end}{after}"
-
-
-def markdown(speed: dict[str, Any]) -> str:
-    """The table, the goals and under which conditions they were measured."""
-    header, *body = rows(speed, short=True)
-    lines = [header, ["---", *["--:"] * (len(header) - 1)]]
-    lines += [[f"**{row[0]}**", *row[1:]] if row[0].startswith("embedge") else row for row in body]
-    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    goals = "".join(
-        f"| {goal['goal']} | {goal['bound']} | {goal['ratio']:.2f} | {'met' if goal['met'] else '**missed**'} |\n"
-        for goal in speed["goals"]
-    )
-    missing = "".join(f"- {label}: not measured: {reason}\n" for label, reason in speed["unavailable"].items())
-    conditions = speed["conditions"]
-    return (
-        f"\n{table}\n{missing}Medians of {conditions['rounds']} rounds, {conditions['threads']} threads, "
-        f"{conditions['cpu']} with {', '.join(conditions['cpu_features'])}, {conditions['cpus']} CPUs, "
-        f"{conditions['memory_gb']} GB, Python {conditions['python']}. Versions, the spread and the other works are in "
-        "[`speed.json`](benchmarks/results/speed.json).\n\n"
-        f"| embedge int8, ratio | goal | reached | |\n|---|--:|--:|---|\n{goals}\n"
-    )
 
 
 def _save(figure: Any, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The results of a run as text."""
+"""The results of a run as text: printed, and as the table between two marks of the README."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +18,8 @@ _COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
     ("peak RSS MB", lambda c: c["peak_rss_mb"]),
 )
 _SHORT = ("16 tok ms", "128 tok ms", "corpus /s", "cold start s", "peak RSS MB")
+
+_BEGIN, _END = "<!-- benchmarks.speed.publish writes this", "<!-- to here -->"
 
 
 def rows(results: dict[str, Any], *, short: bool = False) -> list[list[str]]:
@@ -57,6 +59,35 @@ def print_speed(results: dict[str, Any]) -> None:
         print(f"{label}: not measured: {reason}")
     for goal in results["goals"]:
         print(f"{'met   ' if goal['met'] else 'MISSED'} {goal['goal']}: {goal['ratio']:.2f} (goal {goal['bound']})")
+
+
+def with_table(readme: str, speed: dict[str, Any]) -> str:
+    """``readme`` with what stands between its marks written anew from ``speed``."""
+    before, begin, rest = readme.partition(_BEGIN)
+    mark, _, rest = rest.partition("\n")
+    _, end, after = rest.partition(_END)
+    return f"{before}{begin}{mark}\n{markdown(speed)}{end}{after}"
+
+
+def markdown(speed: dict[str, Any]) -> str:
+    """The table, the goals and under which conditions they were measured."""
+    header, *body = rows(speed, short=True)
+    lines = [header, ["---", *["--:"] * (len(header) - 1)]]
+    lines += [[f"**{row[0]}**", *row[1:]] if row[0].startswith("embedge") else row for row in body]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    goals = "".join(
+        f"| {goal['goal']} | {goal['bound']} | {goal['ratio']:.2f} | {'met' if goal['met'] else '**missed**'} |\n"
+        for goal in speed["goals"]
+    )
+    missing = "".join(f"- {label}: not measured: {reason}\n" for label, reason in speed["unavailable"].items())
+    conditions = speed["conditions"]
+    return (
+        f"\n{table}\n{missing}Medians of {conditions['rounds']} rounds, {conditions['threads']} threads, "
+        f"{conditions['cpu']} with {', '.join(conditions['cpu_features'])}, {conditions['cpus']} CPUs, "
+        f"{conditions['memory_gb']} GB, Python {conditions['python']}. Versions, the spread and the other works are in "
+        "[`speed.json`](benchmarks/results/speed.json).\n\n"
+        f"| embedge int8, ratio | goal | reached | |\n|---|--:|--:|---|\n{goals}\n"
+    )
 
 
 def figure_text(value: float) -> str:

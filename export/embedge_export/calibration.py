@@ -19,15 +19,15 @@ def _texts() -> list[str]:
 
 
 def verification_texts() -> list[str]:
-    """86 texts of many kinds, 1 to 190 words long."""
+    """86 texts of many kinds, 1 to 289 words long."""
     return _texts()[::3]
 
 
 def calibration_ids(tokenizer: Tokenizer, vocabulary: int) -> list[list[int]]:
     """Token ids of the other 170 texts, and of random sequences; the same ones every time.
 
-    Random tokens excite channels that the texts leave alone: on MiniLM, texts alone gave a mean cosine of 0.99936,
-    random sequences alone 0.99939, both together 0.99952.
+    Random tokens excite channels that the texts leave alone. While the recipe was looked for, on other texts, MiniLM
+    had a mean cosine of 0.99936 with texts alone, 0.99939 with random sequences alone, and 0.99952 with both.
     """
     texts = [text for number, text in enumerate(_texts()) if number % 3]
     ids = [tokens[:_LONGEST] for tokens in tokenizer.encode(texts).ids]

@@ -141,7 +141,7 @@ def _fill(
     step("comparing fp32 with the equations")
     some, expected = verify.reference_vectors(checkpoint, tokenizer)
     with Embedder.load(directory, variant="fp32") as model:
-        fidelity = verify.check("fp32", model.embed(some, prompt=""), expected, "double precision in numpy")
+        fidelity = verify.check("fp32", model.embed(some, prompt=""), expected, verify.EQUATIONS)
         variants["fp32"] = _measured(variants["fp32"], model, fidelity)
         texts = verification_texts()
         expected = model.embed(texts, prompt="")

@@ -43,11 +43,11 @@ def reserve(path: Path, out: Path, *, force: bool) -> Iterator[Callable[[str], N
 
 def _check_free(path: Path, out: Path, *, force: bool) -> None:
     with _errors_named(path):
-        inside = path.resolve().is_relative_to(out.resolve())
+        inside = path.resolve().is_relative_to(out.resolve()) or out.resolve().is_relative_to(path.resolve())
         taken = path.exists() or path.is_symlink()
         is_file = path.is_file()
     if inside:
-        raise ExportError(f"the report {path} would lie in {out}, which is the bundle's alone; give another file")
+        raise ExportError(f"the report {path} and the bundle {out} would lie one in the other; give another file")
     if taken and not is_file:
         raise ExportError(f"the report {path} exists and is not a file; give another one")
     if taken and not force:

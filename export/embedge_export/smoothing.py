@@ -9,7 +9,7 @@ the best exponent leaves.
 import numpy as np
 import numpy.typing as npt
 
-from embedge_export.encoder import FloatArray
+from embedge_export.encoder import CENTRE, FloatArray
 
 _STEPS = 80
 _START_EXPONENT = 0.7
@@ -60,7 +60,7 @@ def find_smoothing(x: FloatArray, weight: FloatArray, zero_point: int, kappa: fl
 
 def _row_scales(x: FloatArray, rows: npt.NDArray[np.intp], zero_point: int) -> tuple[npt.NDArray[np.intp], FloatArray]:
     """The channel that sets each row's scale, and 127 times that scale."""
-    if zero_point == 128:
+    if zero_point == CENTRE:
         magnitude = np.abs(x)
         at = magnitude.argmax(axis=1)
         return at, magnitude[rows, at]

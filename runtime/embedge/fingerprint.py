@@ -14,7 +14,7 @@ TEXTS = (
 )
 SMALLEST_COSINE = 0.998
 """Kernels of other CPUs round float32 in other places, which now and then tips an activation to the next integer: from
-AVX-512 to AVX2 that moved cosines to 0.9994 at the least where the integers were exact. Where they overflowed, the
+x86 to ARM that moved cosines to 0.9992 at the least where the integers were exact. Where they overflowed, the
 least of the three was 0.978 (MiniLM, emulated Haswell)."""
 
 

@@ -172,7 +172,10 @@ def choose_variant(variants: Mapping[str, Variant], asked: str) -> str:
     """
     if asked != "auto" and asked not in variants:
         raise BundleError(f"the bundle has no variant {asked!r}; it has {', '.join(sorted(variants))}")
-    right = [name for name in [*VARIANTS, *variants] if name in variants and (name != "int8" or int8_is_exact())]
+    if asked not in ("auto", "int8"):
+        return asked
+    known = dict.fromkeys([*VARIANTS, *variants])
+    right = [name for name in known if name in variants and (name != "int8" or int8_is_exact())]
     if asked == "auto" and right:
         return right[0]
     if asked in right:

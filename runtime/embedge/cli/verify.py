@@ -16,6 +16,7 @@ def run(options: argparse.Namespace) -> int:
     from embedge import fingerprint
     from embedge.bundle import Bundle
     from embedge.embedder import Embedder
+    from embedge.session import choose_variant
 
     path = find_bundle(options.model)
     bundle = Bundle.open(path)
@@ -23,11 +24,12 @@ def run(options: argparse.Namespace) -> int:
     print(f"{len(bundle.manifest.files)} files have their sealed bytes")
     for name, variant in bundle.manifest.variants.items():
         try:
-            with Embedder.load(path, variant=name) as model:
-                cosine = fingerprint.cosine(model)
+            choose_variant(bundle.manifest.variants, name)
         except ProviderError as exc:  # that nothing would run it here is not the bundle's fault
             print(f"{name}: not run: {exc}")
             continue
+        with Embedder.load(path, variant=name) as model:
+            cosine = fingerprint.cosine(model)
         # Written so that NaN fails.
         if not cosine >= fingerprint.SMALLEST_COSINE:
             raise BundleError(

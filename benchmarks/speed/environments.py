@@ -21,12 +21,12 @@ def python_of(name: str) -> Path:
     """The interpreter of environment ``name``, made first if its requirements are new."""
     place = BENCH / "environments" / name
     python = place / "bin" / "python"
-    requirements = _REQUIREMENTS / f"{name}.txt"
+    requirements = requirements_of(name)
     stamp = place / "requirements.sha256"
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     if name == "embedge":
         # Not editable, so that what is measured is what a user installs; it changes with every edit.
-        sources = sorted((ROOT / "runtime").rglob("*.py"))
+        sources = [ROOT / "pyproject.toml", *sorted((ROOT / "runtime" / "embedge").glob("**/*.*[!c]"))]
         digest += hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     if stamp.is_file() and stamp.read_text() == digest:
         return python
@@ -40,6 +40,11 @@ def python_of(name: str) -> Path:
             run([python, "-m", "pip", "uninstall", "--quiet", "--yes", line.removeprefix(_WITHOUT).strip()])
     stamp.write_text(digest)
     return python
+
+
+def requirements_of(name: str) -> Path:
+    """The file that says what environment ``name`` has."""
+    return _REQUIREMENTS / f"{name}.txt"
 
 
 def installed_mb(name: str) -> float:

@@ -6,42 +6,60 @@ _OURS = "embedge_int8"
 
 
 def goals(contenders: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each goal that the contenders at hand allow to be judged: what, ratio, bound, whether it is met."""
-    if _OURS not in contenders:
-        return []
-    ours = contenders[_OURS]
+    """Each goal: what, the ratio of the medians, its range (extremes to extremes), the bound, whether it is met.
+
+    Where a contender that it takes was not measured, the ratio is None, and the goal is not met.
+    """
     peers = {name: values for name, values in contenders.items() if not name.startswith("embedge")}
     judged = []
-
-    def judge(what: str, ratio: float, at_most: float | None = None, at_least: float | None = None) -> None:
-        met = ratio <= at_most if at_most is not None else ratio >= (at_least or 0)
-        bound = f"<= {at_most:.2f}" if at_most is not None else f">= {at_least:.2f}"
-        judged.append({"goal": what, "ratio": round(ratio, 3), "bound": bound, "met": met})
-
     for tokens in (8, 16, 32):
-        work = f"query_{tokens}"
-        if peers:
-            best = min(peers, key=lambda name: _median(peers[name][work]["p50_ms"]))
-            what = f"latency of a query of {tokens} tokens, to the best peer ({peers[best]['label']})"
-            judge(what, _median(ours[work]["p50_ms"]) / _median(peers[best][work]["p50_ms"]), at_most=0.75)
-    if "fastembed_int8" in peers:
-        peer = peers["fastembed_int8"]
-        judge("throughput of the corpus, to fastembed int8", _throughput(ours) / _throughput(peer), at_least=3.0)
-        for what, key, bound in (("cold start", "cold_start_s", 0.30), ("peak memory", "peak_rss_mb", 0.60)):
-            judge(f"{what}, to fastembed int8", _median(ours[key]) / _median(peer[key]), at_most=bound)
-    if "openvino_int8" in peers:
-        peer = peers["openvino_int8"]
-        judge("throughput of the corpus, to OpenVINO int8", _throughput(ours) / _throughput(peer), at_least=1.0)
-        if ours["fidelity"] and peer["fidelity"]:
-            loss = [1 - values["fidelity"]["mean_cosine"] for values in (ours, peer)]
-            judge("loss of fidelity (1 - mean cosine), to OpenVINO's static int8", loss[0] / loss[1], at_most=1.0)
+        latency = (f"query_{tokens}", "p50_ms")
+        best = min(peers, key=lambda name: _at(peers[name], latency)["median"], default="")
+        label = f" ({peers[best]['label']})" if best else ""
+        what = f"latency of a query of {tokens} tokens, to the best peer{label}"
+        judged.append(_judge(what, contenders, best, latency, at_most=0.75))
+    others: tuple[tuple[str, str, tuple[str, ...], float | None, float | None], ...] = (
+        ("throughput of the corpus, to fastembed int8", "fastembed_int8", ("corpus", "texts_per_s"), None, 3.0),
+        ("cold start, to fastembed int8", "fastembed_int8", ("cold_start_s",), 0.3, None),
+        ("peak memory, to fastembed int8", "fastembed_int8", ("peak_rss_mb",), 0.6, None),
+        ("throughput of the corpus, to OpenVINO int8", "openvino_int8", ("corpus", "texts_per_s"), None, 1.0),
+        ("loss of fidelity (1 - mean cosine), to OpenVINO int8", "openvino_int8", ("fidelity", "loss"), 1.0, None),
+    )
+    for what, peer, path, at_most, at_least in others:
+        judged.append(_judge(what, contenders, peer, path, at_most=at_most, at_least=at_least))
     return judged
 
 
-def _throughput(values: dict[str, Any]) -> float:
-    return _median(values["corpus"]["texts_per_s"])
+def _judge(
+    what: str,
+    contenders: dict[str, Any],
+    peer: str,
+    path: tuple[str, ...],
+    at_most: float | None = None,
+    at_least: float | None = None,
+) -> dict[str, Any]:
+    bound = f"<= {at_most:.2f}" if at_most is not None else f">= {at_least:.2f}"
+    found = [_at(contenders.get(name), path) for name in (_OURS, peer)]
+    if None in found:
+        return {"goal": what, "ratio": None, "range": None, "bound": bound, "met": False}
+    ours, theirs = found
+    ratio = ours["median"] / theirs["median"]
+    extremes = [ours["range"][0] / theirs["range"][1], ours["range"][1] / theirs["range"][0]]
+    met = ratio <= at_most if at_most is not None else ratio >= (at_least or 0)
+    return {
+        "goal": what,
+        "ratio": round(ratio, 3),
+        "range": [round(x, 3) for x in extremes],
+        "bound": bound,
+        "met": met,
+    }
 
 
-def _median(value: dict[str, Any]) -> float:
-    median: float = value["median"]
-    return median
+def _at(values: Any, path: tuple[str, ...]) -> Any:
+    """The figure at ``path``, with its median and range; None where there is none."""
+    if path == ("fidelity", "loss"):
+        loss = 1 - values["fidelity"]["mean_cosine"] if values and values["fidelity"] else None
+        return loss and {"median": loss, "range": [loss, loss]}
+    for key in path:
+        values = values and values.get(key)
+    return values

@@ -44,7 +44,7 @@ def _save(figure: Any, name: str) -> None:
 
 
 def _bars(contenders: dict[str, Any]) -> Any:
-    """Three panels of horizontal bars: throughput, latency of a query, cold start; the whole range as a line."""
+    """Panels of horizontal bars, the whole range as a line."""
     panels: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
         ("Real paragraphs, texts per second", lambda c: c["corpus"]["texts_per_s"]),
         ("One query of 16 tokens, ms", lambda c: c["query_16"]["p50_ms"]),

@@ -44,15 +44,19 @@ def run_worker(name: str, constants: dict[str, Any], models: Path, threads: int,
         )
         late = threading.Timer(_TIMEOUT_S, process.kill)
         late.start()
-        assert process.stdout
-        # Lines of others' progress bars may come first.
-        for line in iter(process.stdout.readline, ""):
-            if line == "first vector\n":
-                break
-        cold_start = time.perf_counter() - begun
-        out = process.stdout.read()
-        process.wait()
-        late.cancel()
+        try:
+            assert process.stdout
+            # Lines of others' progress bars may come first.
+            for line in iter(process.stdout.readline, ""):
+                if line == "first vector\n":
+                    break
+            cold_start = time.perf_counter() - begun
+            out = process.stdout.read()
+            process.wait()
+        finally:
+            late.cancel()
+            process.kill()
+            process.wait()
         if process.returncode:
             errors.seek(0)
             reason = " / ".join(errors.read().strip().splitlines()[-3:])[-400:]

@@ -58,7 +58,7 @@ def print_speed(results: dict[str, Any]) -> None:
     for label, reason in results["unavailable"].items():
         print(f"{label}: not measured: {reason}")
     for goal in results["goals"]:
-        print(f"{'met   ' if goal['met'] else 'MISSED'} {goal['goal']}: {goal['ratio']:.2f} (goal {goal['bound']})")
+        print(f"{'met   ' if goal['met'] else 'MISSED'} {goal['goal']}: {_reached(goal)} (goal {goal['bound']})")
 
 
 def with_table(readme: str, speed: dict[str, Any]) -> str:
@@ -76,7 +76,7 @@ def markdown(speed: dict[str, Any]) -> str:
     lines += [[f"**{row[0]}**", *row[1:]] if row[0].startswith("embedge") else row for row in body]
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     goals = "".join(
-        f"| {goal['goal']} | {goal['bound']} | {goal['ratio']:.2f} | {'met' if goal['met'] else '**missed**'} |\n"
+        f"| {goal['goal']} | {goal['bound']} | {_reached(goal)} | {'met' if goal['met'] else '**missed**'} |\n"
         for goal in speed["goals"]
     )
     missing = "".join(f"- {label}: not measured: {reason}\n" for label, reason in speed["unavailable"].items())
@@ -88,6 +88,13 @@ def markdown(speed: dict[str, Any]) -> str:
         "[`speed.json`](benchmarks/results/speed.json).\n\n"
         f"| embedge int8, ratio | goal | reached | |\n|---|--:|--:|---|\n{goals}\n"
     )
+
+
+def _reached(goal: dict[str, Any]) -> str:
+    if goal["ratio"] is None:
+        return "not measured"
+    least, most = goal["range"]
+    return f"{goal['ratio']:.2f} ({least:.2f} to {most:.2f})"
 
 
 def figure_text(value: float) -> str:

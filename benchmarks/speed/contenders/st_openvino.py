@@ -16,7 +16,8 @@ FILES = (
     "st-openvino/tokenizer.json",
 )
 PREPARED_BY: tuple[str, ...] = ("st_openvino",)
-THREAD_SAFE = True
+# With 64 callers 251 of 256 calls failed: "Infer Request is busy".
+THREAD_SAFE = False
 
 
 def load(models: Path, threads: int) -> Embed:

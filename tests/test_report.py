@@ -183,8 +183,9 @@ def test_a_file_in_the_way_is_replaced_with_force(make_checkpoint: MakeCheckpoin
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("out/report.html", "would lie in"),
-        ("out", "would lie in"),
+        ("out/report.html", "would lie one in the other"),
+        ("out", "would lie one in the other"),
+        ("", "would lie one in the other"),
         ("taken", "is not a file"),
         ("none/report.html", "No such file or directory"),
         ("file/report.html", "Not a directory"),

@@ -1,10 +1,12 @@
 """What `make isa` makes of what the CPUs gave; the emulation itself is run by `make isa`."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from benchmarks.isa import debian
 from benchmarks.isa.__main__ import texts
@@ -130,3 +132,12 @@ def test_without_apt_it_says_where_to_run(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(debian.MissingPart, match=r"there is no apt-get here: .* run it on Debian"):
         debian.unpack(["python3-minimal"], "arm64", tmp_path)
+
+
+def test_the_results_that_are_kept_miss_nothing_and_have_the_bits_that_the_readme_tells_of() -> None:
+    results = json.loads((ROOT / "benchmarks" / "results" / "isa.json").read_text())
+    assert results["missed"] == []
+    rows = {(row["cpu"], row["variant"]): row["figures"] for row in results["rows"]}
+    for cpu in ("Haswell", "Skylake-Server"):
+        assert rows[cpu, "int8"] is None
+        assert rows[cpu, "int8-reduced"]["native_equal"] == results["texts"]

@@ -27,7 +27,7 @@ quality: .venv/dev  ## int8 against fp32 on public data, into benchmarks/results
 	$(VENV)/python -m benchmarks.quality --data $(DATA)
 	EMBEDGE_DATA=$(DATA) $(VENV)/pytest -m quality
 
-bench: .venv/dev  ## time embedge and its peers, into benchmarks/results and the table of this README; installs 6 GB in .bench
+bench: .venv/dev  ## time embedge and its peers, into benchmarks/results and the README; installs 6 GB in .bench
 	$(VENV)/python -m benchmarks.speed
 	$(VENV)/python -m benchmarks.speed.growth
 	$(VENV)/python -m benchmarks.speed.publish

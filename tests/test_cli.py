@@ -25,7 +25,7 @@ import pytest
 from conftest import ROOT, MakeCheckpoint
 
 import embedge
-from embedge import Embedder, session
+from embedge import Embedder, ProviderError, fingerprint, session
 from embedge.cli import main
 
 EMBEDGE = [sys.executable, "-m", "embedge"]
@@ -538,6 +538,15 @@ def test_a_cpu_on_which_int8_overflows_runs_and_verifies_the_reduced_variant(
     assert cli("verify", bundle) == 0
     assert "int8: not run: the products of variant 'int8' overflow on this CPU" in cli.out
     assert "int8-reduced: vectors as sealed" in cli.out
+
+
+def test_verify_fails_where_a_variant_fails_to_run(cli: Cli, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> float:
+        raise ProviderError("ONNX Runtime failed on 1 texts of 8 tokens")
+
+    monkeypatch.setattr(fingerprint, "cosine", fail)
+    assert cli("verify", bundle) == 1
+    assert "ONNX Runtime failed" in cli.err
 
 
 def test_doctor_of_a_bundle_that_is_not_there_exits_with_1(cli: Cli, tmp_path: Path) -> None:

@@ -406,7 +406,7 @@ def test_a_bundle_on_a_read_only_file_system_loads(old: Path) -> None:
 
 
 def test_another_format_version_is_named(copy: Path) -> None:
-    for version in (0, 2, 999, "1", None, [1]):
+    for version in (0, 1, 999, "1", None, [1]):
         reseal(copy, lambda fields, version=version: fields.update(format_version=version))
         with pytest.raises(UnsupportedFormat, match=r"manifest\.json has format version"):
             Embedder.load(copy)
@@ -414,9 +414,9 @@ def test_another_format_version_is_named(copy: Path) -> None:
 
 def test_another_format_version_is_told_before_anything_else(copy: Path) -> None:
     """A later version may seal or name its files in another way."""
-    (copy / "manifest.json").write_text('{"format_version": 2, "pooling": 3}')
+    (copy / "manifest.json").write_text('{"format_version": 3, "pooling": 3}')
     (copy / "tokenizer.json").unlink()
-    with pytest.raises(UnsupportedFormat, match=r"format version 2.*version 1"):
+    with pytest.raises(UnsupportedFormat, match=r"format version 3.*version 2"):
         Bundle.open(copy)
 
 
@@ -426,7 +426,7 @@ def test_another_format_version_is_told_before_anything_else(copy: Path) -> None
         b"",
         b"\0" * 100,
         b"not JSON",
-        b'{"format_version": 1',
+        b'{"format_version": 2',
         b"\xff\xfe\xfa",
         b'"' + b"\xff" * 10 + b'"',
         b"[]",
@@ -436,7 +436,7 @@ def test_another_format_version_is_told_before_anything_else(copy: Path) -> None
         b'["format_version"]',
         b"[" * 200_000,
         b'{"a":' * 200_000,
-        b'{"format_version": 1}',
+        b'{"format_version": 2}',
         b'{"format_version": ' + b"1" * 10_000 + b"}",
         b'{"format_version": 1e999}',
         b'{"format_version": NaN}',

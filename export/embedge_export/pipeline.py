@@ -157,7 +157,14 @@ def _write_variant(name: str, authored: graph.GraphBuilder, directory: Path, *, 
     """Write a variant's files; its fidelity and fingerprint are still to be measured."""
     files = f"model.{name}.onnx", weights or f"model.{name}.bin"
     graph.save(authored, directory / files[0], directory / files[1])
-    return Variant(*files, recipe=_RECIPES[name], kernels=_KERNELS[name], fidelity=_UNMEASURED, fingerprint=())
+    return Variant(
+        *files,
+        recipe=_RECIPES[name],
+        kernels=_KERNELS[name],
+        fidelity=_UNMEASURED,
+        batch_invariant=False,
+        fingerprint=(),
+    )
 
 
 def _remove(manifest: Manifest, name: str, directory: Path) -> Manifest:
@@ -174,7 +181,7 @@ def _remove(manifest: Manifest, name: str, directory: Path) -> Manifest:
 
 def _measured(variant: Variant, model: Embedder, fidelity: Fidelity) -> Variant:
     vectors = fingerprint.vectors(model, fingerprint.TEXTS)
-    return variant._replace(fidelity=fidelity, fingerprint=vectors)
+    return variant._replace(fidelity=fidelity, batch_invariant=verify.is_batch_invariant(model), fingerprint=vectors)
 
 
 def _manifest(checkpoint: Checkpoint, variants: dict[str, Variant], directory: Path) -> Manifest:

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from embedge.embedder import Embedder
 from embedge.errors import FidelityError
 from embedge.manifest import Fidelity
 from embedge.tokenizer import Tokenizer
@@ -23,6 +24,10 @@ EQUATIONS = "double precision in numpy"
 _REFERENCE_TEXTS = 12
 _REFERENCE_CHARS = 200
 
+# 29 texts, each cut to these numbers of words: half a second with bge-small.
+_INVARIANCE_STEP = 3
+_INVARIANCE_WORDS = (2, 6, 20)
+
 
 def reference_vectors(checkpoint: Checkpoint, tokenizer: Tokenizer) -> tuple[list[str], npt.NDArray[np.float64]]:
     """A few short texts and their vectors by the equations. Shape: ``(n, hidden)``."""
@@ -36,6 +41,14 @@ def cosines(vectors: npt.NDArray[np.floating], expected: npt.NDArray[np.floating
     a, b = vectors.astype(np.float64), expected.astype(np.float64)
     result: npt.NDArray[np.float64] = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
     return result
+
+
+def is_batch_invariant(model: Embedder) -> bool:
+    """Whether some short texts, many of the same length, have the same bits in one list and each by itself."""
+    words = [text.split() for text in verification_texts()[::_INVARIANCE_STEP]]
+    texts = sorted({" ".join(start[:count]) for start in words for count in _INVARIANCE_WORDS})
+    together = model.embed(texts, prompt="")
+    return all((model.embed([text], prompt="")[0] == row).all() for text, row in zip(texts, together, strict=True))
 
 
 def check(

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from embedge.errors import BundleCorrupt, BundleError, UnsupportedFormat
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 
@@ -63,6 +63,8 @@ class Variant(NamedTuple):
     recipe: str
     kernels: str
     fidelity: Fidelity
+    batch_invariant: bool
+    """Whether a text had the same bits alone and among others, on one thread and on several, when it was written."""
     fingerprint: tuple[str, ...]
     """A vector for each of :attr:`Manifest.fingerprint_texts`: little-endian float32 in base64."""
 

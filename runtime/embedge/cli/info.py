@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
             (name, f"{size / 1e6:.1f} MB, {variant.recipe}"),
             ("", f"cosine to {fidelity.reference}: mean {fidelity.mean_cosine:.6f}, least {fidelity.min_cosine:.6f}"),
             ("", f"kernels: {variant.kernels}"),
+            ("", "same bits in every batch" if variant.batch_invariant else "bits depend on the batch"),
         ]
     print_table(rows)
     return 0

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,10 +188,9 @@ def test_a_lower_casing_checkpoint_lower_cases(make_checkpoint: MakeCheckpoint, 
 
 
 BAD_CONFIGS = [
-    ({"model_type": "roberta"}, "model_type 'roberta'"),
-    ({"hidden_act": "silu"}, "activation 'silu'"),
-    ({"position_embedding_type": "relative_key"}, "position embeddings of type 'relative_key'"),
     ({"is_decoder": True}, "decoder"),
+    ({"vocab_size": None}, "vocab_size is None"),
+    ({"max_position_embeddings": 0}, "max_position_embeddings is 0"),
     ({"num_attention_heads": 5}, "divided among 5 heads"),
     ({"num_hidden_layers": "two"}, "num_hidden_layers is 'two'"),
 ]
@@ -204,6 +204,32 @@ def test_what_can_not_be_written_is_said(
     config = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps({**config, **change}))
     assert_fails(source, tmp_path, CheckpointError, message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "mpnet"}, "model_type 'mpnet'"),
+        ({"model_type": None}, "model_type None"),
+        ({"hidden_act": "silu"}, "activation 'silu'"),
+        ({"hidden_act": ["gelu"]}, "activation"),
+        ({"position_embedding_type": "relative_key"}, "position embeddings of type 'relative_key'"),
+    ],
+    ids=str,
+)
+def test_what_is_not_written_by_hand_needs_an_extra_that_is_named(
+    make_checkpoint: MakeCheckpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, Any],
+    message: str,
+) -> None:
+    monkeypatch.delitem(sys.modules, "embedge_export.traced", raising=False)
+    monkeypatch.setitem(sys.modules, "embedge_export.fusion", None)  # where the extra is installed after all
+    source = make_checkpoint()
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, **change}))
+    assert_fails(source, tmp_path, ExportError, rf"{message}.*pip install 'embedge\[optimum\]'")
 
 
 def missing(tensors: dict[str, Any]) -> None:
@@ -367,7 +393,6 @@ def assert_fails(source: Path, tmp_path: Path, error: type[Exception], message: 
 ODD_FILES = [
     ("config.json", "[1]"),
     ("config.json", "null"),
-    ("config.json", {"hidden_act": ["gelu"]}),
     ("config.json", {"layer_norm_eps": None}),
     ("config.json", {"layer_norm_eps": "abc"}),
     ("modules.json", '["x"]'),

@@ -1,27 +1,34 @@
-"""A checkpoint directory in the Hugging Face layout, or a hub id, becomes a :class:`Checkpoint`."""
+"""The small files of a checkpoint, a directory in the Hugging Face layout or a hub id, as a :class:`Checkpoint`."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from embedge.bundle import hash_file
 from embedge.errors import CheckpointError
 from embedge.manifest import Prompts, Source
-from embedge_export.encoder import Encoder, Pooling
+from embedge_export import families
+from embedge_export.encoder import Pooling
 from embedge_export.files import load_tokenizer, read_json, read_object
 from embedge_export.hub import fetch
 from embedge_export.registry import KnownModel, known_models
-from embedge_export.weights import WEIGHTS, load_encoder
+from embedge_export.weights import WEIGHTS
 
+# What transformers writes for a tokenizer without a limit is larger by far.
+_NO_LIMIT = 10**9
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model read from its files, with everything that decides its vectors."""
+    """Everything but the weights that decides a model's vectors."""
 
+    directory: Path
+    config: dict[str, Any]
+    """``config.json``."""
     source: Source
-    encoder: Encoder
+    vocabulary_size: int
     tokenizer: str
     """``tokenizer.json`` without padding and truncation."""
     pooling: Pooling
@@ -47,7 +54,8 @@ def load(
     """
     _check_options(max_tokens, pooling, query_prompt, document_prompt)
     directory, model_id, revision = _find(source)
-    encoder = load_encoder(directory, read_object(directory / "config.json"))
+    config = read_object(directory / "config.json")
+    vocabulary = families.size(config, "vocab_size")
     digest = hash_file(directory / WEIGHTS) if (directory / WEIGHTS).is_file() else None
     known = _known(model_id, digest, directory)
     transformer = read_object(directory / "sentence_bert_config.json", optional=True)
@@ -59,16 +67,20 @@ def load(
             f"{directory} has no 1_Pooling/config.json to tell its pooling: give --pooling cls or mean"
         )
     return Checkpoint(
+        directory=directory,
+        config=config,
         source=Source(
             id=known.id if known else model_id or directory.resolve().name,
             revision=revision or (known.revision if known else None),
             weights_sha256=digest,
             license=known.license if known else None,
         ),
-        encoder=encoder,
-        tokenizer=load_tokenizer(directory, encoder.vocabulary_size, lower_case=bool(transformer.get("do_lower_case"))),
+        vocabulary_size=vocabulary,
+        tokenizer=load_tokenizer(directory, vocabulary, lower_case=bool(transformer.get("do_lower_case"))),
         pooling=pooling,
-        max_tokens=_limit(max_tokens, transformer.get("max_seq_length"), known, len(encoder.positions), directory),
+        max_tokens=_limit(
+            max_tokens, _told_limit(directory, transformer), known, families.positions(config), directory
+        ),
         prompts=Prompts(
             query=_first(query_prompt, st_prompts.get("query"), known.query_prompt if known else None),
             document=_first(
@@ -152,6 +164,14 @@ def _pooling(directory: Path) -> Pooling | None:
     if modes in ({"mean_tokens"}, {"mean"}):
         return "mean"
     raise CheckpointError(f"{path} asks for {' + '.join(sorted(modes))} pooling; embedge writes cls or mean")
+
+
+def _told_limit(directory: Path, transformer: dict[str, Any]) -> object:
+    """The limit that sentence-transformers would take beside the model's positions, ``None`` where none is told."""
+    if "max_seq_length" in transformer:
+        return transformer["max_seq_length"]
+    limit = read_object(directory / "tokenizer_config.json", optional=True).get("model_max_length")
+    return limit if type(limit) is int and limit < _NO_LIMIT else None
 
 
 def _limit(asked: int | None, told: object, known: KnownModel | None, positions: int, directory: Path) -> int:

@@ -16,8 +16,7 @@ from embedge.manifest import TOKENIZER
 from embedge.tokenizer import Tokenizer
 from embedge_export import layers, verify
 from embedge_export.calibration import verification_texts
-from embedge_export.checkpoint import Checkpoint
-from embedge_export.encoder import Encoder
+from embedge_export.model import HandWritten, Model
 
 # Lengths of the single texts that are timed, in tokens.
 _LENGTHS = (8, 32, 128)
@@ -35,8 +34,9 @@ class Distances:
     reference: str
     texts: list[str]
     cosines: npt.NDArray[np.float64]
-    layers: npt.NDArray[np.float64]
-    """Relative errors of the embeddings and of each layer, see :func:`embedge_export.layers.relative_errors`."""
+    layers: npt.NDArray[np.float64] | None
+    """Relative errors of the embeddings and of each layer, see :func:`embedge_export.layers.relative_errors`; ``None``
+    for a traced graph, whose layers have no names."""
     layer_texts: int
     """Over so many of the texts."""
 
@@ -52,10 +52,11 @@ class Speed:
 
 @dataclass(frozen=True)
 class VariantDiagnosis:
-    """One variant; ``bytes`` are those of its graph and its weights."""
+    """One variant; ``bytes`` are those of its graph and its weights, ``operators`` how many nodes of each it has."""
 
     name: str
     bytes: int
+    operators: dict[str, int]
     distances: Distances
     speed: Speed
 
@@ -68,55 +69,58 @@ class Diagnosis:
     threads: int
 
 
-def diagnose(directory: Path, checkpoint: Checkpoint, quantized: Encoder | None) -> Diagnosis:
-    """Measure the bundle in ``directory``, which has fp32 and, with ``quantized`` given, variants written from that."""
+def diagnose(directory: Path, model: Model, quantized: Model | None) -> Diagnosis:
+    """Measure the bundle in ``directory``, which has ``model`` as fp32 and variants of ``quantized``, if given."""
     manifest = Bundle.open(directory).manifest
     tokenizer = Tokenizer(directory / TOKENIZER, manifest.max_tokens)
     with contextlib.ExitStack() as stack:
         models = {
             name: stack.enter_context(Embedder.load(directory, variant=name)) for name in sorted(manifest.variants)
         }
-        distances = {"fp32": _distance_of_fp32(directory, checkpoint, models["fp32"], tokenizer)}
+        distances = {"fp32": _distance_of_fp32(directory, model, models["fp32"], tokenizer)}
         if quantized is not None:
-            others = {name: model for name, model in models.items() if name != "fp32"}
-            distances |= _distances_to_fp32(directory, checkpoint, quantized, models["fp32"], others, tokenizer)
+            distances |= _distances_to_fp32(directory, model, quantized, models, tokenizer)
         speeds = _measure_speed(models)
         threads = models["fp32"].threads
     variants = []
     for name, files in manifest.variants.items():
         size = sum(manifest.files[file].bytes for file in (files.graph, files.weights))
-        variants.append(VariantDiagnosis(name, size, distances[name], speeds[name]))
+        operators = layers.count_operators(directory / files.graph)
+        variants.append(VariantDiagnosis(name, size, operators, distances[name], speeds[name]))
     return Diagnosis(variants, threads)
 
 
-def _distance_of_fp32(directory: Path, checkpoint: Checkpoint, model: Embedder, tokenizer: Tokenizer) -> Distances:
-    texts, expected = verify.reference_vectors(checkpoint, tokenizer)
-    encoder = checkpoint.encoder
-    trace = layers.trace_graph(directory, model.manifest.variants["fp32"].graph, encoder, encoder)
-    equations = layers.trace_equations(encoder, checkpoint.pooling)
-    errors = layers.relative_errors(equations, [trace], tokenizer.encode(texts).ids)
-    cosines = verify.cosines(model.embed(texts, prompt=""), expected)
-    return Distances(verify.EQUATIONS, texts, cosines, errors[0], len(texts))
+def _distance_of_fp32(directory: Path, model: Model, fp32: Embedder, tokenizer: Tokenizer) -> Distances:
+    texts, expected = verify.reference_vectors(model, tokenizer)
+    errors = None
+    if isinstance(model, HandWritten):
+        graph = fp32.manifest.variants["fp32"].graph
+        trace = layers.trace_graph(directory, graph, model.encoder, model.encoder)
+        equations = layers.trace_equations(model.encoder, model.pooling)
+        (errors,) = layers.relative_errors(equations, [trace], tokenizer.encode(texts).ids)
+    cosines = verify.cosines(fp32.embed(texts, prompt=""), expected)
+    return Distances(model.reference, texts, cosines, errors, len(texts))
 
 
 def _distances_to_fp32(
-    directory: Path,
-    checkpoint: Checkpoint,
-    quantized: Encoder,
-    fp32: Embedder,
-    models: dict[str, Embedder],
-    tokenizer: Tokenizer,
+    directory: Path, model: Model, quantized: Model, models: dict[str, Embedder], tokenizer: Tokenizer
 ) -> dict[str, Distances]:
     texts = verification_texts()
-    graphs, encoder = fp32.manifest.variants, checkpoint.encoder
-    expected = layers.trace_graph(directory, graphs["fp32"].graph, encoder, encoder)
-    traces = [layers.trace_graph(directory, graphs[name].graph, quantized, encoder) for name in models]
+    fp32 = models["fp32"]
+    names = [name for name in models if name != "fp32"]
     ids = tokenizer.encode(texts[::_STEP]).ids
-    errors = layers.relative_errors(expected, traces, ids)
+    errors: dict[str, npt.NDArray[np.float64]] = {}
+    if isinstance(model, HandWritten) and isinstance(quantized, HandWritten):
+        graphs = fp32.manifest.variants
+        expected = layers.trace_graph(directory, graphs["fp32"].graph, model.encoder, model.encoder)
+        traces = [layers.trace_graph(directory, graphs[name].graph, quantized.encoder, model.encoder) for name in names]
+        errors = dict(zip(names, layers.relative_errors(expected, traces, ids), strict=True))
     vectors = fp32.embed(texts, prompt="")
     return {
-        name: Distances("fp32", texts, verify.cosines(model.embed(texts, prompt=""), vectors), found, len(ids))
-        for (name, model), found in zip(models.items(), errors, strict=True)
+        name: Distances(
+            "fp32", texts, verify.cosines(models[name].embed(texts, prompt=""), vectors), errors.get(name), len(ids)
+        )
+        for name in names
     }
 
 

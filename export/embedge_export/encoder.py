@@ -4,6 +4,7 @@ The arrays lie as the graph uses them: linear layers are ``(in, out)``, query, k
 vector of token type 0 is part of the positions, since an embedding model sees one segment only.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -86,7 +87,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Encoder:
-    """All of a model's weights. Shapes: ``words`` ``(vocabulary, hidden)``, ``positions`` ``(positions, hidden)``."""
+    """All of a model's weights. Shapes: ``words`` ``(vocabulary, hidden)``, ``positions`` ``(positions, hidden)``.
+
+    With a ``pad_id`` positions are counted from 1, and tokens of that id, which a text may hold, have position 0 and
+    are not counted (RoBERTa); without, every token counts, from 0.
+    """
 
     words: FloatArray | QuantizedTable
     positions: FloatArray
@@ -95,6 +100,15 @@ class Encoder:
     heads: int
     activation: Activation
     epsilon: float
+    pad_id: int | None = None
+
+    def position_ids(self, ids: Sequence[int]) -> npt.NDArray[np.int64]:
+        """The rows of ``positions`` that the tokens of a text have. Shape: ``(tokens,)``."""
+        if self.pad_id is None:
+            return np.arange(len(ids))
+        counted = np.asarray(ids) != self.pad_id
+        rows: npt.NDArray[np.int64] = np.cumsum(counted) * counted
+        return rows
 
     @property
     def vocabulary_size(self) -> int:

@@ -46,9 +46,10 @@ class _Normed:
 class GraphBuilder:
     """Nodes and constants of a graph; each method that adds one returns the name of its value."""
 
-    def __init__(self, width: int, activation_bits: int) -> None:
+    def __init__(self, width: int, activation_bits: int, opset: int = _OPSET) -> None:
         """An empty graph for vectors of ``width``; inputs of quantized matrices are rounded to ``activation_bits``."""
         self.width = width
+        self.opset = opset
         self.activation_bits = activation_bits
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, npt.NDArray[Any]] = {}
@@ -62,7 +63,7 @@ class GraphBuilder:
         """A constant vector of int64."""
         return self.constant("integers/" + ",".join(map(str, values)), np.array(values, np.int64))
 
-    def scalar(self, value: np.float32 | np.uint8) -> str:
+    def scalar(self, value: np.float32 | np.uint8 | np.int64) -> str:
         """A constant scalar."""
         return self.constant(f"{value.dtype}/{value}", np.array(value))
 
@@ -90,7 +91,7 @@ def author(encoder: Encoder, pooling: Pooling, *, activation_bits: int = 8) -> G
     g = GraphBuilder(encoder.hidden_size, activation_bits)
     hidden = encoder.hidden_size
     attend = attention.reproducible if activation_bits == 7 else attention.fused
-    embedded = g.add("Add", "embeddings/sum", _words(g, encoder.words), _positions(g, encoder))
+    embedded = g.add("Add", "embeddings/sum", words(g, "words", encoder.words), _positions(g, encoder))
     x = _norm(g, "embeddings/norm", embedded, encoder.norm, encoder.epsilon)
     for number, layer in enumerate(encoder.layers):
         name = f"layer{number}"
@@ -110,7 +111,7 @@ def author(encoder: Encoder, pooling: Pooling, *, activation_bits: int = 8) -> G
         f = _activation(g, f"{name}/activation", f, encoder)
         f = _linear_with_residual(g, f"{name}/output", f, layer.output, x)
         x = _norm(g, f"{name}/norm", f, layer.output_norm, encoder.epsilon)
-    g.add("LpNormalization", "embedding", _pool(g, x.output, pooling), axis=-1, p=2)
+    pool(g, x.output, pooling)
     return g
 
 
@@ -140,24 +141,30 @@ def save(g: GraphBuilder, graph: Path, weights: Path) -> None:
             [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", g.width])],
             tensors,
         ),
-        opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(_MICROSOFT, 1)],
+        opset_imports=[helper.make_opsetid("", g.opset), helper.make_opsetid(_MICROSOFT, 1)],
         ir_version=_IR_VERSION,
         producer_name="embedge",
     )
     graph.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _words(g: GraphBuilder, words: npt.NDArray[np.float32] | QuantizedTable) -> str:
-    if isinstance(words, QuantizedTable):
-        codes = g.add("Gather", "words/codes", g.constant("words/table", words.codes), "input_ids")
-        scale = g.add("Gather", "words/scale", g.constant("words/scales", words.scale), "input_ids")
-        return g.add("Mul", "words", g.add("Cast", "words/cast", codes, to=TensorProto.FLOAT), scale)
-    return g.add("Gather", "words", g.constant("words/table", words), "input_ids")
+def words(g: GraphBuilder, name: str, table: npt.NDArray[np.float32] | QuantizedTable) -> str:
+    """The words' vectors. Shape: ``(batch, tokens, hidden)``."""
+    if isinstance(table, QuantizedTable):
+        codes = g.add("Gather", f"{name}/codes", g.constant(f"{name}/table", table.codes), "input_ids")
+        scale = g.add("Gather", f"{name}/scale", g.constant(f"{name}/scales", table.scale), "input_ids")
+        return g.add("Mul", name, g.add("Cast", f"{name}/cast", codes, to=TensorProto.FLOAT), scale)
+    return g.add("Gather", name, g.constant(f"{name}/table", table), "input_ids")
 
 
 def _positions(g: GraphBuilder, encoder: Encoder) -> str:
-    tokens = g.add("Shape", "tokens", "input_ids", start=1, end=2)
     table = g.constant("positions/table", encoder.positions)
+    if encoder.pad_id is not None:
+        pad = g.add("Equal", "positions/pad", "input_ids", g.integers(encoder.pad_id))
+        counted = g.add("Cast", "positions/counted", g.add("Not", "positions/token", pad), to=TensorProto.INT64)
+        count = g.add("CumSum", "positions/count", counted, g.constant("positions/axis", np.array(1, np.int64)))
+        return g.add("Gather", "positions", table, g.add("Mul", "positions/ids", count, counted))
+    tokens = g.add("Shape", "tokens", "input_ids", start=1, end=2)
     return g.add("Slice", "positions", table, g.integers(0), tokens, g.integers(0))
 
 
@@ -199,18 +206,21 @@ def _linear_with_residual(
 
 def _product(g: GraphBuilder, name: str, x: str, linear: Linear | QuantizedLinear) -> str:
     if isinstance(linear, QuantizedLinear):
-        return _quantized_product(g, name, x, linear)
+        return quantized_product(g, name, x, linear)
     return g.add("MatMul", f"{name}/product", x, g.constant(f"{name}/weight", linear.weight))
 
 
-def _quantized_product(g: GraphBuilder, name: str, x: str, linear: QuantizedLinear) -> str:
-    """Round each row of ``x`` to 8 bits with a scale of its own, and multiply the integers.
+def quantized_product(g: GraphBuilder, name: str, x: str, linear: QuantizedLinear, *, shared: str | None = None) -> str:
+    """Round each row of ``x`` to 8 bits with a scale of its own, and multiply the integers; the bias is left to add.
+
+    Products that have the same matrix give its constants one name, ``shared``.
 
     ``MatMulIntegerToFloat`` takes one scale for each row; ``DynamicQuantizeLinear``, the usual way, has one for the
     whole tensor, and so a vector that depends on the other texts of the batch.
     """
+    shared = shared or name
     if linear.smoothing is not None:
-        x = g.add("Mul", f"{name}/smoothed", x, g.constant(f"{name}/smoothing", 1 / linear.smoothing))
+        x = g.add("Mul", f"{name}/smoothed", x, g.constant(f"{shared}/smoothing", 1 / linear.smoothing))
     # In units of 7 instead of 8 bits everything is half as large, and the steps are twice as wide.
     halved = 8 - g.activation_bits
     top, zero_point = 255 >> halved, linear.zero_point >> halved
@@ -221,7 +231,7 @@ def _quantized_product(g: GraphBuilder, name: str, x: str, linear: QuantizedLine
     ratio = g.add("Div", f"{name}/ratio", x, scale)
     zero = g.scalar(np.uint8(zero_point))
     rounded = g.add("QuantizeLinear", f"{name}/rounded", ratio, g.scalar(np.float32(1)), zero)
-    codes, scales = g.constant(f"{name}/codes", linear.codes), g.constant(f"{name}/scales", linear.scale)
+    codes, scales = g.constant(f"{shared}/codes", linear.codes), g.constant(f"{shared}/scales", linear.scale)
     return g.add("MatMulIntegerToFloat", f"{name}/product", rounded, codes, scale, scales, zero, domain=_MICROSOFT)
 
 
@@ -235,10 +245,13 @@ def _activation(g: GraphBuilder, name: str, x: str, encoder: Encoder) -> str:
     return g.add("Gelu", name, x, approximate="tanh" if encoder.activation == "gelu_tanh" else "none")
 
 
-def _pool(g: GraphBuilder, x: str, pooling: Pooling) -> str:
+def pool(g: GraphBuilder, x: str, pooling: Pooling) -> None:
+    """The value ``embedding`` from the last hidden state, in which CLS pooling has or will look at the first token."""
     if pooling == "cls":
-        return g.add("Squeeze", "pooled", x, g.integers(1))
-    tokens = g.add("Shape", "pool/tokens", "input_ids", start=1, end=2)
-    ones = g.add("ConstantOfShape", "pool/ones", tokens, value=onnx.numpy_helper.from_array(np.ones(1, np.float32)))
-    row = g.add("Unsqueeze", "pool/row", ones, g.integers(0))
-    return g.add("Squeeze", "pooled", g.add("MatMul", "pool/sum", row, x), g.integers(1))
+        first = g.add("Gather", "pooled", x, g.scalar(np.int64(0)), axis=1)
+    else:
+        tokens = g.add("Shape", "pool/tokens", "input_ids", start=1, end=2)
+        ones = g.add("ConstantOfShape", "pool/ones", tokens, value=onnx.numpy_helper.from_array(np.ones(1, np.float32)))
+        row = g.add("Unsqueeze", "pool/row", ones, g.integers(0))
+        first = g.add("Squeeze", "pooled", g.add("MatMul", "pool/sum", row, x), g.integers(1))
+    g.add("LpNormalization", "embedding", first, axis=-1, p=2)

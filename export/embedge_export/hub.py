@@ -15,6 +15,7 @@ _FILES = [
     "model.safetensors.index.json",
     "model-*.safetensors",
     "tokenizer.json",
+    "tokenizer_config.json",
     "modules.json",
     "1_Pooling/config.json",
     "sentence_bert_config.json",

@@ -4,20 +4,18 @@ Layers are compared by their normalised outputs, before LayerNorm's weight and b
 shifts and smoothing (see :mod:`embedge_export.quantize`), so that its outputs themselves are other numbers.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper
 
-from embedge import session
 from embedge_export import reference
 from embedge_export.encoder import Encoder, LayerNorm, Pooling
 from embedge_export.forward import Array
-
-import onnxruntime  # isort: skip - after embedge.session, which switches its telemetry off
+from embedge_export.values import expose
 
 Trace = Callable[[Sequence[int]], list[Array]]
 """Token ids of a text -> normalised embeddings, then each layer's normalised output. Shapes: ``(tokens, channels)``."""
@@ -32,19 +30,11 @@ def trace_graph(directory: Path, graph: str, encoder: Encoder, original: Encoder
     ``original`` is the encoder that ``encoder`` was quantized from, or ``encoder`` itself.
     """
     names = ["embeddings/norm", *(f"layer{number}/norm" for number in range(len(encoder.layers)))]
-    model = onnx.load(directory / graph, load_external_data=False)
-    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
-    options = onnxruntime.SessionOptions()
-    # As the runtime has it, so that the same kernels run.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1  # short texts gain little by more
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(directory))
-    running = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[session.PROVIDERS["cpu"]])
+    values = expose(directory / graph, names)
     norms, kept = _norms(encoder), _kept(original)
 
     def trace(ids: Sequence[int]) -> list[Array]:
-        outputs = running.run(names, {"input_ids": np.array([ids], np.int64)})
-        return [_normalized(*each) for each in zip([output[0] for output in outputs], norms, kept, strict=True)]
+        return [_normalized(*each) for each in zip([value[0] for value in values(ids)], norms, kept, strict=True)]
 
     return trace
 
@@ -60,6 +50,11 @@ def trace_equations(encoder: Encoder, pooling: Pooling) -> Trace:
         return [_normalized(*each) for each in zip(outputs, norms, kept, strict=True)]
 
     return trace
+
+
+def count_operators(graph: Path) -> dict[str, int]:
+    """How many nodes of each operator a graph has."""
+    return dict(Counter(node.op_type for node in onnx.load(graph, load_external_data=False).graph.node))
 
 
 def relative_errors(

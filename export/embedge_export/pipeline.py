@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import embedge
 from embedge import bundle, fingerprint
@@ -16,11 +17,12 @@ from embedge.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, Fidelity, Mani
 from embedge.session import int8_is_exact
 from embedge.tokenizer import Tokenizer
 from embedge_export import checkpoint as checkpoints
-from embedge_export import diagnose, graph, quantize, verify
+from embedge_export import diagnose, families, graph, quantize, verify
 from embedge_export import report as reports
 from embedge_export.calibration import calibration_ids, verification_texts
 from embedge_export.checkpoint import Checkpoint
-from embedge_export.encoder import Encoder, Pooling
+from embedge_export.encoder import Pooling
+from embedge_export.model import HandWritten, Model
 from embedge_export.reserve import reserve
 
 PRECISIONS = ("int8", "fp32")
@@ -53,6 +55,7 @@ def export(
     out: str | os.PathLike[str],
     *,
     precision: Sequence[str] = ("int8",),
+    via: Literal["auto", "optimum"] = "auto",
     max_tokens: int | None = None,
     pooling: Pooling | None = None,
     query_prompt: str | None = None,
@@ -61,11 +64,13 @@ def export(
     report: str | os.PathLike[str] | None = None,
     on_step: Callable[[str], None] | None = None,
 ) -> ExportReport:
-    """Write the bundle of a BERT embedding checkpoint to ``out``, whole or not at all.
+    """Write the bundle of an embedding checkpoint to ``out``, whole or not at all.
 
     Args:
         source: a directory in the Hugging Face layout, or a hub id such as ``"BAAI/bge-small-en"``.
         out: the directory to make.
+        via: ``"optimum"`` traces the model with optimum, which needs the extra ``embedge[optimum]``; ``"auto"`` does so
+            only where there is no hand-written graph for it.
         precision: the variants to write, of ``"int8"`` and ``"fp32"``.
         max_tokens: the longest input, special tokens included; ``None`` for the checkpoint's own limit.
         pooling: ``"cls"`` or ``"mean"``; ``None`` for the checkpoint's own.
@@ -78,12 +83,14 @@ def export(
 
     Raises:
         CheckpointError: the checkpoint can't be read, or is not one that can be written.
-        ExportError: ``out`` or ``report`` exists or can't be written.
+        ExportError: ``out`` or ``report`` exists or can't be written; the model has to be traced and can't be.
         FidelityError: the bundle would not give the checkpoint's vectors.
     """
     start, target, step = time.monotonic(), Path(out), on_step or (lambda _: None)
     if not precision or not set(precision) <= set(PRECISIONS):
         raise ExportError(f"precision {', '.join(precision)!r}: give one or more of {', '.join(PRECISIONS)}")
+    if via not in ("auto", "optimum"):
+        raise ExportError(f"via {via!r}: give 'auto' or 'optimum'")
     bundle.check_free(target, force=force)
     with reserve(Path(report), target, force=force) if report is not None else nullcontext() as write_report:
         step(f"reading {os.fspath(source)}")
@@ -94,14 +101,15 @@ def export(
             query_prompt=query_prompt,
             document_prompt=document_prompt,
         )
+        model = _load_model(checkpoint, via, step)
         with bundle.write(target, force=force) as directory, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # texts longer than the model takes are compared as truncated
             (directory / TOKENIZER).write_text(checkpoint.tokenizer, encoding="utf-8")
-            manifest, quantized = _fill(checkpoint, precision, directory, step)
+            manifest, quantized = _fill(checkpoint, model, precision, directory, step)
             diagnosis = None
             if write_report:
                 step("measuring layers and speed for the report")
-                diagnosis = diagnose.diagnose(directory, checkpoint, quantized)
+                diagnosis = diagnose.diagnose(directory, model, quantized)
             if "fp32" not in precision:
                 manifest = _remove(manifest, "fp32", directory)
             (directory / MANIFEST).write_bytes(manifest.to_bytes())
@@ -114,18 +122,33 @@ def export(
     return ExportReport(target, manifest, size, time.monotonic() - start)
 
 
+def _load_model(checkpoint: Checkpoint, via: str, step: Callable[[str], None]) -> Model:
+    reason = families.not_written(checkpoint.config)
+    if via == "auto" and reason is None:
+        return HandWritten.load(checkpoint)
+    why = f"{reason}, so it has to be traced" if reason else "tracing it was asked for"
+    try:
+        from embedge_export.traced import Traced
+    except ModuleNotFoundError as exc:
+        where = checkpoint.directory / "config.json"
+        raise ExportError(f"{where}: {why}, which needs {exc.name}: pip install 'embedge[optimum]'") from exc
+    step(f"tracing the model: {why}")
+    return Traced.load(checkpoint)
+
+
 def _fill(
-    checkpoint: Checkpoint, precision: Sequence[str], directory: Path, step: Callable[[str], None]
-) -> tuple[Manifest, Encoder | None]:
-    """Write and measure the variants, always with fp32, the reference; also returns the encoder that int8 has."""
+    checkpoint: Checkpoint, model: Model, precision: Sequence[str], directory: Path, step: Callable[[str], None]
+) -> tuple[Manifest, Model | None]:
+    """Write and measure the variants, always with fp32, the reference; also returns the model that int8 has."""
     tokenizer = Tokenizer(directory / TOKENIZER, checkpoint.max_tokens)
-    step(f"writing the fp32 graph: {_describe(checkpoint)}")
-    variants = {"fp32": _write_variant("fp32", graph.author(checkpoint.encoder, checkpoint.pooling), directory)}
+    shape = f"{model.description}, {checkpoint.pooling} pooling, {checkpoint.max_tokens} tokens"
+    step(f"writing the fp32 graph: {shape}")
+    variants = {"fp32": _write_variant("fp32", model, directory)}
     quantized = None
     if "int8" in precision:
-        ids = calibration_ids(tokenizer, checkpoint.encoder.vocabulary_size)
+        ids = calibration_ids(tokenizer, checkpoint.vocabulary_size)
         step(f"quantizing to int8, calibrated on {len(ids)} texts and random sequences")
-        quantized = quantize.int8(checkpoint.encoder, ids)
+        quantized = model.quantize(ids)
         widths = {"int8": 8, "int8-reduced": 7}
         if not int8_is_exact():
             step(
@@ -133,33 +156,35 @@ def _fill(
             )
             del widths["int8"]
         for name, bits in widths.items():
-            authored = graph.author(quantized, checkpoint.pooling, activation_bits=bits)
-            variants[name] = _write_variant(name, authored, directory, weights="model.int8.bin")
-    draft = _manifest(checkpoint, variants, directory)
+            variants[name] = _write_variant(name, quantized, directory, weights="model.int8.bin", activation_bits=bits)
+    draft = _manifest(checkpoint, model, variants, directory)
     (directory / MANIFEST).write_bytes(draft.to_bytes())
 
-    step("comparing fp32 with the equations")
-    some, expected = verify.reference_vectors(checkpoint, tokenizer)
-    with Embedder.load(directory, variant="fp32") as model:
-        fidelity = verify.check("fp32", model.embed(some, prompt=""), expected, verify.EQUATIONS)
-        variants["fp32"] = _measured(variants["fp32"], model, fidelity)
+    step(f"comparing fp32 with {model.reference}")
+    some, expected = verify.reference_vectors(model, tokenizer)
+    with Embedder.load(directory, variant="fp32") as embedder:
+        fidelity = verify.check("fp32", embedder.embed(some, prompt=""), expected, model.reference)
+        variants["fp32"] = _measured(variants["fp32"], embedder, fidelity)
         texts = verification_texts()
-        expected = model.embed(texts, prompt="")
+        expected = embedder.embed(texts, prompt="")
     for name in [name for name in variants if name != "fp32"]:
         step(f"comparing {name} with fp32 over {len(texts)} texts")
-        with Embedder.load(directory, variant=name) as model:
-            fidelity = verify.check(name, model.embed(texts, prompt=""), expected, "fp32")
-            variants[name] = _measured(variants[name], model, fidelity)
-    return _manifest(checkpoint, variants, directory), quantized
+        with Embedder.load(directory, variant=name) as embedder:
+            fidelity = verify.check(name, embedder.embed(texts, prompt=""), expected, "fp32")
+            variants[name] = _measured(variants[name], embedder, fidelity)
+    return _manifest(checkpoint, model, variants, directory), quantized
 
 
-def _write_variant(name: str, authored: graph.GraphBuilder, directory: Path, *, weights: str | None = None) -> Variant:
+def _write_variant(
+    name: str, model: Model, directory: Path, *, weights: str | None = None, activation_bits: int = 8
+) -> Variant:
     """Write a variant's files; its fidelity and fingerprint are still to be measured."""
     files = f"model.{name}.onnx", weights or f"model.{name}.bin"
+    authored = model.author(activation_bits=activation_bits)
     graph.save(authored, directory / files[0], directory / files[1])
     return Variant(
         *files,
-        recipe=_RECIPES[name],
+        recipe=f"{_RECIPES[name]}; {model.origin}",
         kernels=_KERNELS[name],
         fidelity=_UNMEASURED,
         batch_invariant=False,
@@ -179,30 +204,22 @@ def _remove(manifest: Manifest, name: str, directory: Path) -> Manifest:
     )
 
 
-def _measured(variant: Variant, model: Embedder, fidelity: Fidelity) -> Variant:
-    vectors = fingerprint.vectors(model, fingerprint.TEXTS)
-    return variant._replace(fidelity=fidelity, batch_invariant=verify.is_batch_invariant(model), fingerprint=vectors)
+def _measured(variant: Variant, embedder: Embedder, fidelity: Fidelity) -> Variant:
+    vectors = fingerprint.vectors(embedder, fingerprint.TEXTS)
+    return variant._replace(fidelity=fidelity, batch_invariant=verify.is_batch_invariant(embedder), fingerprint=vectors)
 
 
-def _manifest(checkpoint: Checkpoint, variants: dict[str, Variant], directory: Path) -> Manifest:
+def _manifest(checkpoint: Checkpoint, model: Model, variants: dict[str, Variant], directory: Path) -> Manifest:
     files = {TOKENIZER, *(name for variant in variants.values() for name in (variant.graph, variant.weights))}
     return Manifest(
         format_version=FORMAT_VERSION,
         created_by=f"embedge {embedge.__version__}",
         source=checkpoint.source,
-        dimensions=checkpoint.encoder.hidden_size,
+        dimensions=model.hidden_size,
         max_tokens=checkpoint.max_tokens,
         pooling=checkpoint.pooling,
         prompts=checkpoint.prompts,
         files=bundle.seal_files(directory, files),
         fingerprint_texts=fingerprint.TEXTS,
         variants=dict(sorted(variants.items())),
-    )
-
-
-def _describe(checkpoint: Checkpoint) -> str:
-    encoder = checkpoint.encoder
-    return (
-        f"{len(encoder.layers)} layers, {encoder.heads} heads, hidden size {encoder.hidden_size}, "
-        f"{checkpoint.pooling} pooling, {checkpoint.max_tokens} tokens"
     )

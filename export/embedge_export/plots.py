@@ -3,10 +3,12 @@
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -60,15 +62,14 @@ def histograms(variants: Sequence[VariantDiagnosis]) -> str:
         return _svg(figure, "histogram", "Histogram of cosines")
 
 
-def layer_errors(variants: Sequence[VariantDiagnosis]) -> str:
-    """The relative error of the embeddings and of each layer, in per cent."""
+def layer_errors(errors: Mapping[str, npt.NDArray[np.float64]]) -> str:
+    """The relative error of the embeddings and of each layer, in per cent, for each variant by its name."""
     with mpl.rc_context(_STYLE):
         figure = Figure((_WIDTH, 2.9), layout="constrained")
         axes = figure.subplots()
-        for variant in variants:
-            errors = 100 * variant.distances.layers
-            axes.plot(errors, "o-", color=_COLOURS.get(variant.name, _INK), markersize=4, label=variant.name)
-        count = len(variants[0].distances.layers)
+        for name, shares in errors.items():
+            axes.plot(100 * shares, "o-", color=_COLOURS.get(name, _INK), markersize=4, label=name)
+        count = len(next(iter(errors.values())))
         axes.set_xticks(range(count), ["embeddings", *map(str, range(1, count))])
         axes.set_xlabel("layer")
         axes.set_ylabel("relative error, %")

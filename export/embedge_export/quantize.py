@@ -42,13 +42,13 @@ _LIMIT = 127
 # How much the noise of the weights counts against that of the activations; 0.3 and 3 lose 0.00007 of MiniLM's cosine.
 _KAPPA = 1.0
 # After the activation hardly anything is negative, and a low zero point gives the positive side finer steps.
-_ACTIVATION_ZERO_POINT = 32
+ACTIVATION_ZERO_POINT = 32
 # Tokens that the smoothing is found on; the rest of the calibration adds nothing to it.
 _SMOOTHING_TOKENS = 1000
 
 
 @dataclass(frozen=True)
-class _Site:
+class Site:
     """A matrix quantized for shifted and smoothed inputs."""
 
     linear: QuantizedLinear
@@ -58,10 +58,10 @@ class _Site:
 
 @dataclass(frozen=True)
 class _LayerSites:
-    qkv: _Site
-    attention_output: _Site
-    intermediate: _Site
-    output: _Site
+    qkv: Site
+    attention_output: Site
+    intermediate: Site
+    output: Site
 
 
 def int8(encoder: Encoder, calibration: Sequence[Sequence[int]]) -> Encoder:
@@ -70,7 +70,7 @@ def int8(encoder: Encoder, calibration: Sequence[Sequence[int]]) -> Encoder:
     words = QuantizedTable(*round_rows(encoder.words))
     lengths = [len(ids) for ids in calibration]
     ids = np.concatenate([np.asarray(ids) for ids in calibration])
-    positions = encoder.positions[np.concatenate([np.arange(length) for length in lengths])]
+    positions = encoder.positions[np.concatenate([encoder.position_ids(text) for text in calibration])]
     x = _norm(words.codes[ids] * words.scale[ids] + positions, encoder.norm, encoder)
     exact = _norm(encoder.words[ids] + positions, encoder.norm, encoder)
     sites = []
@@ -89,22 +89,25 @@ def _quantize_layer(
 ) -> tuple[_LayerSites, FloatArray, FloatArray]:
     """Quantize a layer; also returns what the quantized and what the float matrices make of ``x`` and ``exact``."""
     heads = encoder.heads
-    qkv, a, b = _quantize(layer.qkv, x, exact)
-    attention, a, b = _quantize(layer.attention_output, attend(a, lengths, heads), attend(b, lengths, heads))
+    qkv, a, b = quantize_matrix(layer.qkv, x, exact)
+    attention, a, b = quantize_matrix(layer.attention_output, attend(a, lengths, heads), attend(b, lengths, heads))
     x = _norm(x + a, layer.attention_norm, encoder)
     exact = _norm(exact + b, layer.attention_norm, encoder)
-    inner, a, b = _quantize(layer.intermediate, x, exact)
+    inner, a, b = quantize_matrix(layer.intermediate, x, exact)
     a, b = activate(a, encoder.activation), activate(b, encoder.activation)
-    output, a, b = _quantize(layer.output, a, b, zero_point=_ACTIVATION_ZERO_POINT)
+    output, a, b = quantize_matrix(layer.output, a, b, zero_point=ACTIVATION_ZERO_POINT)
     x = _norm(x + a, layer.output_norm, encoder)
     exact = _norm(exact + b, layer.output_norm, encoder)
     return _LayerSites(qkv, attention, inner, output), x, exact
 
 
-def _quantize(
+def quantize_matrix(
     linear: Linear | QuantizedLinear, x: FloatArray, exact: FloatArray, zero_point: int = CENTRE
-) -> tuple[_Site, FloatArray, FloatArray]:
-    """Quantize one matrix; also returns what the quantized one makes of ``x`` and the float one of ``exact``."""
+) -> tuple[Site, FloatArray, FloatArray]:
+    """Quantize one matrix; also returns what the quantized one makes of ``x`` and the float one of ``exact``.
+
+    ``x`` and ``exact`` are what a quantized and what a float network have before it. Shape: ``(tokens, in)``.
+    """
     assert isinstance(linear, Linear)
     one_sided = zero_point != CENTRE
     shift = np.zeros(x.shape[1], np.float32) if one_sided else (x.max(axis=0) + x.min(axis=0)) / 2
@@ -122,7 +125,7 @@ def _quantize(
     exact = exact @ linear.weight + linear.bias
     bias = exact.mean(axis=0) - outputs.mean(axis=0)
     quantized = QuantizedLinear(codes, scale, bias, zero_point, smallest, smoothing if one_sided else None)
-    return _Site(quantized, shift, smoothing), outputs + bias, exact
+    return Site(quantized, shift, smoothing), outputs + bias, exact
 
 
 def _round_inputs(x: FloatArray, zero_point: int, smallest: float) -> FloatArray:
@@ -133,7 +136,7 @@ def _round_inputs(x: FloatArray, zero_point: int, smallest: float) -> FloatArray
     return rounded
 
 
-def _fold_layer(layer: Layer, sites: _LayerSites, following: _Site | None) -> Layer:
+def _fold_layer(layer: Layer, sites: _LayerSites, following: Site | None) -> Layer:
     """The layer with shifts and smoothing taken up by its neighbours; ``following`` reads its output."""
     hidden = len(layer.output_norm.weight)
     values = slice(2 * hidden, 3 * hidden)
@@ -151,7 +154,7 @@ def _fold_layer(layer: Layer, sites: _LayerSites, following: _Site | None) -> La
     )
 
 
-def _fold_norm(norm: LayerNorm, site: _Site) -> LayerNorm:
+def _fold_norm(norm: LayerNorm, site: Site) -> LayerNorm:
     return LayerNorm(norm.weight / site.smoothing, (norm.bias - site.shift) / site.smoothing, site.smoothing)
 
 

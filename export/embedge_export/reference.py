@@ -19,7 +19,7 @@ def embed(encoder: Encoder, pooling: Pooling, ids: Sequence[int]) -> Array:
 def layer_outputs(encoder: Encoder, ids: Sequence[int]) -> list[Array]:
     """The embeddings of one text, then the output of each layer. Shape: ``(tokens,)`` -> ``(tokens, hidden)`` each."""
     assert isinstance(encoder.words, np.ndarray)
-    x = encoder.words[list(ids)].astype(np.float64) + encoder.positions[: len(ids)]
+    x = encoder.words[list(ids)].astype(np.float64) + encoder.positions[encoder.position_ids(ids)]
     x = normalize(x, encoder.norm, encoder.epsilon)
     outputs = [x]
     for layer in encoder.layers:

@@ -53,19 +53,24 @@ _DOCUMENT = """<!doctype html>
 {histograms}
 <h2>Worst texts</h2>
 {worst}
-<h2>Error of each layer</h2>
-<p>{layers}</p>
-{layer_errors}
-{layer_table}
+{layers}
 <h2>Size and speed</h2>
 <p>{speed}</p>
 {sizes_and_speeds}
 {speed_table}
+<h2>Operators</h2>
+<p>How many nodes of each kind the graphs have.</p>
+{operators}
 <h2>Measured on</h2>
 {conditions}
 </body>
 </html>
 """
+
+_LAYERS = """<h2>Error of each layer</h2>
+<p>{about}</p>
+{picture}
+{table}"""
 
 
 def page(manifest: Manifest, diagnosis: Diagnosis) -> str:
@@ -86,14 +91,12 @@ def page(manifest: Manifest, diagnosis: Diagnosis) -> str:
         cosines=f"Of the vectors to those of {reference}, over {texts} texts.",
         histograms=plots.histograms(shown),
         worst="\n".join(f"<h3>{_escape(variant.name)}</h3>\n{_worst(variant)}" for variant in shown),
-        layers=f"|x − r| / |r| over all tokens of {shown[0].distances.layer_texts} of the texts, where x are the "
-        f"layer’s normalised outputs and r those of {reference}{_POOLED[manifest.pooling]}.",
-        layer_errors=plots.layer_errors(shown),
-        layer_table=_layers(variants),
+        layers=_layers(manifest, variants, shown),
         speed=f"On {threads}: medians of rounds in which the variants take turns. The list has "
         f"{variants[0].speed.texts} of the texts that ship with embedge.",
         sizes_and_speeds=plots.sizes_and_speeds(variants),
         speed_table=_speeds(variants),
+        operators=_operators(variants),
         conditions=_conditions(diagnosis),
     )
 
@@ -133,12 +136,31 @@ def _worst(variant: VariantDiagnosis) -> str:
     return _table(["cosine", "1 − cosine", "text"], rows, numbers={0, 1})
 
 
-def _layers(variants: Sequence[VariantDiagnosis]) -> str:
+def _layers(manifest: Manifest, variants: Sequence[VariantDiagnosis], shown: Sequence[VariantDiagnosis]) -> str:
+    """The section about layers; none where the layers are not known, those of traced graphs."""
+    from embedge_export import plots
+
+    errors = {variant.name: variant.distances.layers for variant in variants if variant.distances.layers is not None}
+    if not errors:
+        return ""
     rows = [
-        ["embeddings" if number == 0 else f"layer {number}", *map(_per_cent, errors)]
-        for number, errors in enumerate(zip(*(variant.distances.layers for variant in variants), strict=True))
+        ["embeddings" if number == 0 else f"layer {number}", *map(_per_cent, shares)]
+        for number, shares in enumerate(zip(*errors.values(), strict=True))
     ]
-    names = [f"{variant.name}, to {variant.distances.reference}" for variant in variants]
+    names = [f"{variant.name}, to {variant.distances.reference}" for variant in variants if variant.name in errors]
+    distances = shown[0].distances
+    return _LAYERS.format(
+        about=f"|x − r| / |r| over all tokens of {distances.layer_texts} of the texts, where x are the layer’s "
+        f"normalised outputs and r those of {_escape(distances.reference)}{_POOLED[manifest.pooling]}.",
+        picture=plots.layer_errors({variant.name: errors[variant.name] for variant in shown}),
+        table=_table(["", *names], rows, numbers=set(range(1, len(names) + 1))),
+    )
+
+
+def _operators(variants: Sequence[VariantDiagnosis]) -> str:
+    kinds = sorted({kind for variant in variants for kind in variant.operators})
+    rows = [[kind, *(str(variant.operators.get(kind, 0)) for variant in variants)] for kind in kinds]
+    names = [variant.name for variant in variants]
     return _table(["", *names], rows, numbers=set(range(1, len(names) + 1)))
 
 

@@ -7,18 +7,14 @@ from embedge.embedder import Embedder
 from embedge.errors import FidelityError
 from embedge.manifest import Fidelity
 from embedge.tokenizer import Tokenizer
-from embedge_export import reference
 from embedge_export.calibration import verification_texts
-from embedge_export.checkpoint import Checkpoint
+from embedge_export.model import Model
 
 # fp32 differs from double precision by rounding only. The int8 floors stand well below what trained models
 # reach (MiniLM on these texts 0.9995 on average and 0.997 at the least, reduced 0.9985 and 0.991), so that what fails
 # them is broken, not unlucky.
 FLOORS = {"fp32": (0.999999, 0.999999), "int8": (0.995, 0.97), "int8-reduced": (0.99, 0.95)}
 """Least mean and least single cosine to the reference of each variant."""
-
-EQUATIONS = "double precision in numpy"
-"""What fp32 is compared with, in words."""
 
 # The reference takes 0.1 s a text, int8 is compared by the fast fp32 graph.
 _REFERENCE_TEXTS = 12
@@ -29,11 +25,11 @@ _INVARIANCE_STEP = 3
 _INVARIANCE_WORDS = (2, 6, 20)
 
 
-def reference_vectors(checkpoint: Checkpoint, tokenizer: Tokenizer) -> tuple[list[str], npt.NDArray[np.float64]]:
-    """A few short texts and their vectors by the equations. Shape: ``(n, hidden)``."""
+def reference_vectors(model: Model, tokenizer: Tokenizer) -> tuple[list[str], npt.NDArray[np.float64]]:
+    """A few short texts and the vectors that they must have. Shape: ``(n, hidden)``."""
     some = [text for text in verification_texts() if len(text) <= _REFERENCE_CHARS][:_REFERENCE_TEXTS]
     ids = tokenizer.encode(some).ids
-    return some, np.array([reference.embed(checkpoint.encoder, checkpoint.pooling, tokens) for tokens in ids])
+    return some, np.array([model.embed(tokens) for tokens in ids], np.float64)
 
 
 def cosines(vectors: npt.NDArray[np.floating], expected: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

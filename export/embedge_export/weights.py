@@ -9,40 +9,39 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from embedge.errors import CheckpointError
-from embedge_export.encoder import Activation, Encoder, FloatArray, Layer, LayerNorm, Linear
+from embedge_export import families
+from embedge_export.encoder import Encoder, FloatArray, Layer, LayerNorm, Linear
 
 WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
-_ACTIVATIONS: dict[str, Activation] = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "relu": "relu",
-}
-# Parts of a checkpoint that no embedding needs: BERT's pooler, the pre-training heads and a buffer of old versions.
-_UNUSED = ("pooler.", "cls.", "embeddings.position_ids")
+# Parts of a checkpoint that no embedding needs: the pooler, the pre-training heads and a buffer of old versions.
+_UNUSED = ("pooler.", "cls.", "lm_head.", "vocab_", "embeddings.position_ids")
 
 
 def load_encoder(directory: Path, config: Mapping[str, Any]) -> Encoder:
-    """Read the weights in ``directory`` as ``config`` describes them.
+    """Read the weights in ``directory`` as ``config``, that of a BERT or of a relative, describes them.
 
     Raises:
-        CheckpointError: another architecture, or tensors that are missing, misshapen, unknown or not finite.
+        CheckpointError: fields that make no sense, or tensors that are missing, misshapen, unknown or not finite.
     """
-    _check_architecture(config, directory)
+    pad = families.counted_from(config)
+    config = families.bert_config(config)
+    _check_config(config, directory)
     epsilon = config.get("layer_norm_eps", 1e-12)
     if type(epsilon) is not float or not 0 < epsilon < 1:
         raise CheckpointError(f"config.json: layer_norm_eps is {epsilon!r}, not a small positive number")
     tensors = _Tensors(_read(directory), directory)
-    hidden, inner = _size(config, "hidden_size"), _size(config, "intermediate_size")
+    hidden, inner = families.size(config, "hidden_size"), families.size(config, "intermediate_size")
     norm = tensors.norm("embeddings.LayerNorm", hidden)
-    words = tensors.take("embeddings.word_embeddings.weight", (_size(config, "vocab_size"), hidden))
+    words = tensors.take("embeddings.word_embeddings.weight", (families.size(config, "vocab_size"), hidden))
     positions = tensors.take(
-        "embeddings.position_embeddings.weight", (_size(config, "max_position_embeddings"), hidden)
+        "embeddings.position_embeddings.weight", (families.size(config, "max_position_embeddings"), hidden)
     )
-    types = tensors.take("embeddings.token_type_embeddings.weight", (_size(config, "type_vocab_size"), hidden))
+    if config.get("model_type") != "distilbert":
+        kinds = families.size(config, "type_vocab_size")
+        positions = positions + tensors.take("embeddings.token_type_embeddings.weight", (kinds, hidden))[0]
     layers = []
-    for number in range(_size(config, "num_hidden_layers")):
+    for number in range(families.size(config, "num_hidden_layers")):
         prefix = f"encoder.layer.{number}."
         q, k, v = (
             tensors.linear(f"{prefix}attention.self.{part}", hidden, hidden) for part in ("query", "key", "value")
@@ -62,44 +61,23 @@ def load_encoder(directory: Path, config: Mapping[str, Any]) -> Encoder:
     tensors.check_all_taken()
     return Encoder(
         words=words,
-        positions=positions + types[0],
+        positions=positions if pad is None else positions[pad:],
+        pad_id=pad,
         norm=norm,
         layers=tuple(layers),
-        heads=_size(config, "num_attention_heads"),
-        activation=_ACTIVATIONS[config.get("hidden_act", "gelu")],
+        heads=families.size(config, "num_attention_heads"),
+        activation=families.ACTIVATIONS[config.get("hidden_act", "gelu")],
         epsilon=epsilon,
     )
 
 
-def _check_architecture(config: Mapping[str, Any], directory: Path) -> None:
+def _check_config(config: Mapping[str, Any], directory: Path) -> None:
     where = directory / "config.json"
-    if config.get("model_type") != "bert":
-        raise CheckpointError(
-            f"{where}: model_type {config.get('model_type')!r} is not supported, only 'bert'; "
-            "choose a BERT checkpoint, such as BAAI/bge-small-en"
-        )
-    if config.get("position_embedding_type") not in (None, "absolute"):
-        raise CheckpointError(
-            f"{where}: position embeddings of type {config['position_embedding_type']!r} are not supported, only "
-            "'absolute'; choose a checkpoint that has these"
-        )
-    if str(config.get("hidden_act", "gelu")) not in _ACTIVATIONS:
-        raise CheckpointError(
-            f"{where}: activation {config['hidden_act']!r} is not supported, only {', '.join(_ACTIVATIONS)}; "
-            "choose a checkpoint that has one of these"
-        )
     if config.get("is_decoder") or config.get("add_cross_attention"):
         raise CheckpointError(f"{where}: a decoder is not supported; choose an encoder checkpoint")
-    hidden, heads = _size(config, "hidden_size"), _size(config, "num_attention_heads")
+    hidden, heads = families.size(config, "hidden_size"), families.size(config, "num_attention_heads")
     if hidden % heads:
         raise CheckpointError(f"{where}: hidden_size {hidden} can't be divided among {heads} heads")
-
-
-def _size(config: Mapping[str, Any], name: str) -> int:
-    value = config.get(name)
-    if type(value) is not int or value < 1:
-        raise CheckpointError(f"config.json: {name} is {value!r}, not a positive number")
-    return value
 
 
 def _read(directory: Path) -> dict[str, FloatArray]:
@@ -126,18 +104,13 @@ def _read(directory: Path) -> dict[str, FloatArray]:
         try:
             with safe_open(path, framework="numpy") as file:
                 for key in file.keys():  # noqa: SIM118 - not a mapping
-                    if _canonical(key) in tensors:
-                        raise CheckpointError(f"{path} has tensor {_canonical(key)} twice; the checkpoint is damaged")
-                    tensors[_canonical(key)] = np.asarray(file.get_tensor(key), np.float32)
+                    tensor = families.bert_tensor(key)
+                    if tensor in tensors:
+                        raise CheckpointError(f"{path} has tensor {tensor} twice; the checkpoint is damaged")
+                    tensors[tensor] = np.asarray(file.get_tensor(key), np.float32)
         except (SafetensorError, OSError, TypeError, ValueError) as exc:
             raise CheckpointError(f"{path} can't be read as safetensors: {exc}") from exc
     return tensors
-
-
-def _canonical(name: str) -> str:
-    """The name in a plain ``BertModel``: heads add a prefix, and the oldest checkpoints have TensorFlow's names."""
-    name = name.removeprefix("bert.")
-    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
 class _Tensors:

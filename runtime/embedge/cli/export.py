@@ -20,6 +20,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", default="int8", metavar="NAMES", help="variants to write: int8, fp32 or int8,fp32; default: int8"
     )
+    parser.add_argument(
+        "--via",
+        choices=("auto", "optimum"),
+        default="auto",
+        help="optimum: trace the model, with the extra embedge[optimum]; default: only what is not written by hand",
+    )
     parser.add_argument("--max-tokens", type=positive, metavar="N", help="longest input; default: the checkpoint's")
     parser.add_argument("--pooling", choices=("cls", "mean"), help="default: the checkpoint's")
     parser.add_argument("--query-prompt", metavar="TEXT", help="put in front of queries; default: the model's")
@@ -48,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
         options.source,
         options.out,
         precision=options.precision.split(","),
+        via=options.via,
         max_tokens=options.max_tokens,
         pooling=options.pooling,
         query_prompt=options.query_prompt,

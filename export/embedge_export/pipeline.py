@@ -22,6 +22,7 @@ from embedge_export import report as reports
 from embedge_export.calibration import calibration_ids, verification_texts
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.encoder import Pooling
+from embedge_export.layers import count_operators
 from embedge_export.model import HandWritten, Model
 from embedge_export.reserve import reserve
 
@@ -42,11 +43,15 @@ _UNMEASURED = Fidelity("not measured", 0.0, 0.0, 0)
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written: the bundle's ``path`` and ``manifest``, its size in bytes, and the seconds it took."""
+    """What was written: the bundle's ``path`` and ``manifest``, its size in bytes, and the seconds it took.
+
+    ``operators`` counts the nodes of each operator in the graph of the first variant; fused ones are among them.
+    """
 
     path: Path
     manifest: Manifest
     bytes: int
+    operators: dict[str, int]
     seconds: float
 
 
@@ -117,9 +122,10 @@ def export(
             bundle.Bundle.open(directory).verify()
             (directory / bundle.STAMPS).unlink(missing_ok=True)  # made while measuring, of no use elsewhere
             size = sum(path.stat().st_size for path in directory.iterdir())
+            operators = count_operators(directory / next(iter(manifest.variants.values())).graph)
             if write_report and diagnosis:
                 write_report(reports.page(manifest, diagnosis))
-    return ExportReport(target, manifest, size, time.monotonic() - start)
+    return ExportReport(target, manifest, size, operators, time.monotonic() - start)
 
 
 def _load_model(checkpoint: Checkpoint, via: str, step: Callable[[str], None]) -> Model:

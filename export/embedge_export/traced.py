@@ -53,7 +53,7 @@ class Traced:
             ExportError: optimum can't export it, or fusions did not happen.
         """
         with quiet():
-            model = _load(checkpoint.directory)
+            model = _load(checkpoint)
             network = rewrite.read(trace(model, checkpoint.config))
         hidden = int(model.config.hidden_size)
         return cls(network, model, checkpoint.pooling, hidden, f"{model.config.model_type}, hidden size {hidden}")
@@ -124,15 +124,19 @@ def _values(path: Path, names: Sequence[str], calibration: Sequence[Sequence[int
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def _load(directory: Path) -> Any:
-    from transformers import AutoModel
+def _load(checkpoint: Checkpoint) -> Any:
+    from transformers import CONFIG_MAPPING, AutoModel
 
+    directory, kind = checkpoint.directory, checkpoint.config.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        own = ", and code that comes with a checkpoint is not run" if "auto_map" in checkpoint.config else ""
+        raise CheckpointError(f"{directory / 'config.json'}: transformers does not know model_type {kind!r}{own}")
     try:
         model, told = AutoModel.from_pretrained(
             directory, local_files_only=True, trust_remote_code=False, output_loading_info=True
         )
     except Exception as exc:
-        raise CheckpointError(f"transformers can't read {directory}: {exc}") from exc
+        raise CheckpointError(f"transformers can't read {directory}: {' '.join(str(exc).split())}") from exc
     missing = [name for name in told["missing_keys"] if "pooler" not in name]
     if missing:
         raise CheckpointError(

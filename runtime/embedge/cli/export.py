@@ -68,6 +68,8 @@ def run(options: argparse.Namespace) -> int:
         fidelity = variant.fidelity
         cosines = f"{fidelity.mean_cosine:.6f} mean, {fidelity.min_cosine:.6f} least"
         print(f"  {name}: cosine to {fidelity.reference} {cosines}, {fidelity.texts} texts")
+    counts = sorted(report.operators.items(), key=lambda item: (-item[1], item[0]))
+    print(f"  operators: {', '.join(f'{count} {operator}' for operator, count in counts)}")
     if options.report is not None:
         print(f"{options.report}: the report")
     return 0

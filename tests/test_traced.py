@@ -1,0 +1,226 @@
+"""Encoders of other families, and traced graphs: their vectors are those that sentence-transformers gives.
+
+`make parity` has torch, transformers, optimum and sentence-transformers, and runs these tests.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import random_encoders
+from conftest import calibrate_briefly
+
+from embedge import Bundle, CheckpointError, Embedder, ExportError, FidelityError
+from embedge.cli import main
+from embedge_export import ExportReport, export
+
+pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # torch warns of its own future
+
+MakeEncoder = Callable[..., Path]
+
+
+@pytest.fixture
+def make_encoder(tmp_path: Path, passages: list[str], monkeypatch: pytest.MonkeyPatch) -> MakeEncoder:
+    calibrate_briefly(monkeypatch)
+
+    def make(model_type: str) -> Path:
+        return random_encoders.write(tmp_path / model_type, model_type, passages)
+
+    return make
+
+
+ROUTES = [
+    *((kind, "optimum", "mean") for kind in random_encoders.SIZES),
+    *((kind, "auto", "mean") for kind in random_encoders.HAND_WRITTEN),
+    *((kind, "optimum", "cls") for kind in ("distilbert", "modernbert", "mpnet", "roberta")),
+    *((kind, "auto", "cls") for kind in ("distilbert", "mpnet", "roberta")),
+]
+
+
+@pytest.mark.parametrize(("model_type", "via", "pooling"), ROUTES)
+def test_vectors_are_those_of_sentence_transformers(
+    make_encoder: MakeEncoder, tmp_path: Path, passages: list[str], model_type: str, via: Any, pooling: Any
+) -> None:
+    source = make_encoder(model_type)
+    report = export(source, tmp_path / "out", precision=["int8", "fp32"], via=via, pooling=pooling)
+    written = via == "auto" and model_type in random_encoders.HAND_WRITTEN
+    assert ("traced" in report.manifest.variants["fp32"].recipe) != written
+    assert report.manifest.max_tokens == random_encoders.LONGEST
+    padding = "<pad>" if "<pad>" in (source / "tokenizer.json").read_text() else "[PAD]"
+    texts = [*passages[:40], "", "edge", " ".join(passages[:9]), f"a {padding} within", f"{padding}{padding} before"]
+    assert_same_vectors(source, report, texts, pooling)
+    assert_same_bits_in_every_batch(report, texts)
+
+
+def test_minilm_written_by_hand_and_traced_agree(
+    minilm: Path, bundle: Path, tmp_path: Path, passages: list[str]
+) -> None:
+    report = export(minilm, tmp_path / "out", precision=["int8", "fp32"], via="optimum")
+    with (
+        Embedder.load(bundle, variant="fp32") as written,
+        Embedder.load(tmp_path / "out", variant="fp32") as traced,
+        Embedder.load(tmp_path / "out", variant="int8") as int8,
+        Embedder.load(tmp_path / "out", variant="int8-reduced") as reduced,
+    ):
+        vectors = traced.embed(passages)
+        assert cosines(written.embed(passages), vectors).min() >= 0.999999
+        assert cosines(int8.embed(passages), vectors).mean() >= 0.9995
+        assert cosines(reduced.embed(passages), vectors).mean() >= 0.9985
+    long = [" ".join(passages[start : start + 12]) for start in range(0, 48, 12)]
+    assert_same_vectors(minilm, report, [*passages[:100], *long, ""], "mean")
+    assert_same_bits_in_every_batch(report, [*passages[:60], *long])
+
+
+def test_a_traced_bundle_needs_token_ids_only_and_is_small(make_encoder: MakeEncoder, tmp_path: Path) -> None:
+    export(make_encoder("electra"), tmp_path / "out", precision=["int8", "fp32"], pooling="mean")
+    for variant in ("int8", "int8-reduced", "fp32"):
+        path = tmp_path / "out" / f"model.{variant}.onnx"
+        onnx.checker.check_model(str(path))
+        graph = onnx.load(path, load_external_data=False).graph
+        assert [value.name for value in graph.input] == ["input_ids"]
+        assert [value.name for value in graph.output] == ["embedding"]
+    sizes = [(tmp_path / "out" / f"model.{variant}.bin").stat().st_size for variant in ("int8", "fp32")]
+    assert sizes[0] < 0.35 * sizes[1]
+
+
+def test_tracing_twice_gives_the_same_bytes(make_encoder: MakeEncoder, tmp_path: Path) -> None:
+    source = make_encoder("mpnet")
+    for name in ("first", "second"):
+        export(source, tmp_path / name, precision=["int8", "fp32"], pooling="mean")
+    for path in (tmp_path / "first").iterdir():
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+
+
+# Fusions
+
+
+def test_the_report_counts_the_operators(
+    make_encoder: MakeEncoder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = make_encoder("distilbert"), tmp_path / "out"
+    report = export(source, out, precision=["fp32"], via="optimum", pooling="mean")
+    assert report.operators["MultiHeadAttention"] == report.operators["Gelu"] == 2
+    assert report.operators["LayerNormalization"] == 5
+    assert "SkipLayerNormalization" not in report.operators
+    arguments = ["--via", "optimum", "--pooling", "mean", "--force", "--precision", "fp32"]
+    assert main(["export", str(source), str(out), *arguments]) == 0
+    assert "2 MultiHeadAttention" in capsys.readouterr().out
+
+
+def test_a_fusion_that_is_fast_is_made(
+    make_encoder: MakeEncoder, tmp_path: Path, passages: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The measurement is replaced, since the installed ONNX Runtime decides it one way only."""
+    monkeypatch.setattr("embedge_export.fusion.skip_layer_norm_is_fast", lambda: True)
+    source = make_encoder("roberta")
+    report = export(source, tmp_path / "out", precision=["fp32"], via="optimum", pooling="mean")
+    assert report.operators["SkipLayerNormalization"] == 4
+    assert_same_vectors(source, report, passages[:20], "mean")
+
+
+def test_a_fusion_that_did_not_happen_fails_the_export(
+    make_encoder: MakeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onnxruntime.transformers import optimizer
+
+    monkeypatch.setattr(optimizer.BertOnnxModel, "fuse_attention", lambda self: None)
+    with pytest.raises(ExportError, match="0 instead of 2 MultiHeadAttention"):
+        export(make_encoder("roberta"), tmp_path / "out", via="optimum", pooling="mean")
+    assert not (tmp_path / "out").exists()
+
+
+# What can't be traced
+
+
+def test_a_traced_graph_that_gives_other_vectors_is_not_written(
+    make_encoder: MakeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a Flaubert does, whose trace holds the length of the text that it was traced with."""
+    monkeypatch.setattr("embedge_export.rewrite._FILLED", {"attention_mask": 1, "token_type_ids": 1})
+    source = make_encoder("bert")
+    with pytest.raises(FidelityError, match="transformers in PyTorch"):
+        export(source, tmp_path / "out", via="optimum", pooling="mean")
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_weights_are_not_made_up(make_encoder: MakeEncoder, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    source = make_encoder("mpnet")
+    tensors = load_file(source / "model.safetensors")
+    del tensors["encoder.layer.1.output.dense.weight"]
+    save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"encoder\.layer\.1\.output\.dense\.weight"):
+        export(source, tmp_path / "out", pooling="mean")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("truncated", "transformers can't read"),
+        ("unknown type", "transformers does not know model_type 'tomorrow'"),
+        ("code of its own", "transformers does not know model_type 'mine', and code .* is not run"),
+    ],
+)
+def test_what_transformers_can_not_read_is_said(
+    make_encoder: MakeEncoder, tmp_path: Path, damage: str, message: str
+) -> None:
+    source = make_encoder("mpnet")
+    config = json.loads((source / "config.json").read_text())
+    if damage == "truncated":
+        weights = source / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:5000])
+    elif damage == "unknown type":
+        (source / "config.json").write_text(json.dumps({**config, "model_type": "tomorrow"}))
+    else:
+        (source / "config.json").write_text(
+            json.dumps({**config, "model_type": "mine", "auto_map": {"AutoConfig": "mine.C", "AutoModel": "mine.M"}})
+        )
+        (source / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    with pytest.raises(CheckpointError, match=message) as caught:
+        export(source, tmp_path / "out", pooling="mean")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_tracing_says_nothing_but_its_steps(
+    make_encoder: MakeEncoder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = make_encoder("deberta")
+    capfd.readouterr()
+    export(source, tmp_path / "out", precision=["fp32"], pooling="mean")
+    assert capfd.readouterr() == ("", "")
+
+
+def assert_same_vectors(source: Path, report: ExportReport, texts: list[str], pooling: str) -> None:
+    """The fp32 bundle gives what sentence-transformers gives for ``source``, to a cosine of 0.99999 for every text."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Normalize, Pooling, Transformer
+
+    transformer = Transformer(str(source), max_seq_length=report.manifest.max_tokens)
+    pool = Pooling(transformer.get_word_embedding_dimension(), pooling_mode=pooling)
+    reference = SentenceTransformer(modules=[transformer, pool, Normalize()], device="cpu")
+    expected = np.array([reference.encode(text, show_progress_bar=False) for text in texts])
+    with Embedder.load(report.path, variant="fp32") as model:
+        assert cosines(model.embed(texts), expected).min() >= 0.99999
+
+
+def assert_same_bits_in_every_batch(report: ExportReport, texts: list[str]) -> None:
+    """Where the manifest says so, which it does for all that were tried."""
+    short = [" ".join(text.split()[:count]) for text in texts for count in (2, 5)]
+    for name, variant in Bundle.open(report.path).manifest.variants.items():
+        assert variant.batch_invariant
+        with Embedder.load(report.path, variant=name, threads=1) as single:
+            expected = [single.embed([text])[0].tobytes() for text in [*short, *texts]]
+        with Embedder.load(report.path, variant=name, threads=2) as model:
+            assert [vector.tobytes() for vector in model.embed([*short, *texts])] == expected
+
+
+def cosines(a: Any, b: Any) -> Any:
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    return (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))

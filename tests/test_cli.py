@@ -631,9 +631,19 @@ def test_export_of_a_directory_that_is_not_there_is_told(cli: Cli, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_export_of_another_architecture_is_told(cli: Cli, make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
-    message = export_error(cli, make_checkpoint("roberta", model_type="roberta"), tmp_path / "out")
-    assert "model_type 'roberta' is not supported" in message
+@pytest.mark.parametrize(("kind", "options"), [("mpnet", []), ("bert", ["--via", "optimum"])])
+def test_export_that_needs_another_extra_tells_which(
+    cli: Cli,
+    make_checkpoint: MakeCheckpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    options: list[str],
+) -> None:
+    monkeypatch.delitem(sys.modules, "embedge_export.traced", raising=False)
+    monkeypatch.setitem(sys.modules, "embedge_export.fusion", None)  # where the extra is installed after all
+    message = export_error(cli, make_checkpoint(model_type=kind), tmp_path / "out", *options)
+    assert "pip install 'embedge[optimum]'" in message
     assert not (tmp_path / "out").exists()
 
 

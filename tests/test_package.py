@@ -165,8 +165,16 @@ def test_the_extra_for_export_adds_three_packages(metadata: Any) -> None:
 
 
 def test_the_extra_for_reports_adds_one_more(metadata: Any) -> None:
-    assert metadata.get_all("Provides-Extra") == ["export", "report"]
     assert added_by("report", metadata) == sorted([*added_by("export", metadata), "matplotlib"])
+
+
+def test_the_extra_for_tracing_adds_torch_and_what_needs_it(metadata: Any) -> None:
+    added = sorted([*added_by("export", metadata), "optimum-onnx", "torch", "transformers"])
+    assert added_by("optimum", metadata) == added
+
+
+def test_there_are_no_other_extras(metadata: Any) -> None:
+    assert sorted(metadata.get_all("Provides-Extra")) == ["export", "optimum", "report"]
 
 
 def test_the_wheel_tells_its_version_licence_and_python(metadata: Any) -> None:

@@ -23,7 +23,11 @@ from embedge_export import families
 from embedge_export.kernels import skip_layer_norm_is_fast
 
 # Model types whose attention the optimizer is known to fuse, in every layer.
-_FUSIBLE = ("bert", "camembert", "data2vec-text", "distilbert", "electra", "roberta", "xlm-roberta")
+_FUSIBLE = (
+    *("bert", "big_bird", "camembert", "data2vec-text", "distilbert", "electra", "ibert", "rembert", "roberta"),
+    "xlm-roberta",
+)
+_GELUS = {"gelu": "Gelu", "gelu_new": "FastGelu"}
 
 
 def trace(network: Any, config: Mapping[str, Any]) -> onnx.ModelProto:
@@ -72,8 +76,9 @@ def _check(operators: Counter[str], config: Mapping[str, Any]) -> None:
     config = families.bert_config(config)
     layers = families.size(config, "num_hidden_layers")
     expected = {"MultiHeadAttention": layers, "LayerNormalization": 2 * layers + 1}
-    if config.get("hidden_act", "gelu") == "gelu":
-        expected["Gelu"] = layers
+    activation = config.get("hidden_act", "gelu")
+    if activation in _GELUS:
+        expected[_GELUS[activation]] = layers
     norms = operators["LayerNormalization"] + operators["SkipLayerNormalization"]
     found = {**operators, "LayerNormalization": norms}
     missed = [

@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     from embedge import __version__
 
     parser = argparse.ArgumentParser(
-        prog="embedge", description="Text embeddings on CPUs: BERT checkpoints as small sealed int8 ONNX bundles."
+        prog="embedge", description="Text embeddings on CPUs: encoder checkpoints as small sealed int8 ONNX bundles."
     )
     parser.add_argument("--version", action="version", version=f"embedge {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -1,6 +1,6 @@
-"""Make a bundle from a BERT embedding checkpoint.
+"""Make a bundle from an embedding checkpoint.
 
-Needs the extra ``embedge[export]``; the work is in the package ``embedge_export``.
+Needs the extra ``embedge[export]``, for some checkpoints ``embedge[optimum]``; the work is in ``embedge_export``.
 """
 
 import argparse

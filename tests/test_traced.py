@@ -111,6 +111,15 @@ def test_the_report_counts_the_operators(
     assert "2 MultiHeadAttention" in capsys.readouterr().out
 
 
+def test_the_page_about_a_traced_model_has_operators_and_no_layers(make_encoder: MakeEncoder, tmp_path: Path) -> None:
+    source = make_encoder("mpnet")
+    export(source, tmp_path / "out", pooling="mean", report=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "transformers in PyTorch" in page
+    assert "MatMulIntegerToFloat" in page
+    assert "Error of each layer" not in page
+
+
 def test_a_fusion_that_is_fast_is_made(
     make_encoder: MakeEncoder, tmp_path: Path, passages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,8 +25,8 @@ from embedge_export.quantize import ACTIVATION_ZERO_POINT, quantize_matrix
 from embedge_export.rewrite import Network, Product, QuantizedProduct
 from embedge_export.values import expose
 
-# Values that are kept of the calibration at a time: 1 GB of float32.
-_VALUES = 250_000_000
+# Values that are kept of the calibration at a time: 0.4 GB of float32, those of two layers of a BERT-base.
+_VALUES = 100_000_000
 # The first of them that is not installed is a ModuleNotFoundError that names it.
 _VERSIONS = ", ".join(f"{name} {version(name)}" for name in ("optimum-onnx", "transformers", "torch"))
 
@@ -90,7 +90,7 @@ class Traced:
                     weight = self.network.weight(products[0])
                     linear = Linear(weight, np.zeros(weight.shape[1], np.float32))
                     zero_point = ACTIVATION_ZERO_POINT if products[0].one_sided else CENTRE
-                    x = np.concatenate([values[product.input] for product in products])
+                    x = np.concatenate([values.pop(product.input) for product in products])
                     site, _, _ = quantize_matrix(linear, x, x, zero_point)
                     quantized = QuantizedProduct(replace(site.linear, smoothing=site.smoothing), site.shift)
                     yield products[0].weights, quantized
@@ -121,7 +121,7 @@ def _values(path: Path, names: Sequence[str], calibration: Sequence[Sequence[int
             rows = value.reshape(-1, value.shape[-1])
             # DeBERTa's relative positions have rows of their own, as many for every text.
             found[name].append(rows[:: -(-len(rows) // len(ids))])
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    return {name: np.concatenate(found.pop(name)) for name in names}  # which frees the parts one by one
 
 
 def _load(checkpoint: Checkpoint) -> Any:

@@ -35,6 +35,14 @@ def bundle(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def fp16_bundle(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of it with fp16, which is for GPUs, and fp32; copy it before changing it."""
+    out = tmp_path_factory.mktemp("bundles") / "fp16"
+    export(minilm, out, precision=["fp16", "fp32"])
+    return out
+
+
+@pytest.fixture(scope="session")
 def model(bundle: Path) -> Iterator[Embedder]:
     """The int8 variant, loaded."""
     with Embedder.load(bundle) as embedder:

@@ -174,7 +174,11 @@ def test_the_extra_for_tracing_adds_torch_and_what_needs_it(metadata: Any) -> No
 
 
 def test_there_are_no_other_extras(metadata: Any) -> None:
-    assert sorted(metadata.get_all("Provides-Extra")) == ["export", "optimum", "report"]
+    assert sorted(metadata.get_all("Provides-Extra")) == ["cuda", "export", "optimum", "report"]
+
+
+def test_the_extra_for_gpus_brings_onnxruntime_with_cuda(metadata: Any) -> None:
+    assert added_by("cuda", metadata) == ["onnxruntime-gpu[cuda,cudnn]"]
 
 
 def test_the_wheel_tells_its_version_licence_and_python(metadata: Any) -> None:

@@ -72,18 +72,18 @@ class Diagnosis:
 def diagnose(directory: Path, model: Model, quantized: Model | None) -> Diagnosis:
     """Measure the bundle in ``directory``, which has ``model`` as fp32 and variants of ``quantized``, if given."""
     manifest = Bundle.open(directory).manifest
+    names = sorted(set(manifest.variants) - {"fp16"})  # is for GPUs; its speed on a CPU tells nothing
     tokenizer = Tokenizer(directory / TOKENIZER, manifest.max_tokens)
     with contextlib.ExitStack() as stack:
-        models = {
-            name: stack.enter_context(Embedder.load(directory, variant=name)) for name in sorted(manifest.variants)
-        }
+        models = {name: stack.enter_context(Embedder.load(directory, variant=name)) for name in names}
         distances = {"fp32": _distance_of_fp32(directory, model, models["fp32"], tokenizer)}
         if quantized is not None:
             distances |= _distances_to_fp32(directory, model, quantized, models, tokenizer)
         speeds = _measure_speed(models)
         threads = models["fp32"].threads
     variants = []
-    for name, files in manifest.variants.items():
+    for name in names:
+        files = manifest.variants[name]
         size = sum(manifest.files[file].bytes for file in (files.graph, files.weights))
         operators = layers.count_operators(directory / files.graph)
         variants.append(VariantDiagnosis(name, size, operators, distances[name], speeds[name]))

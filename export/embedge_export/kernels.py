@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from embedge.session import PROVIDERS
+from embedge.session import CPU
 
 import onnxruntime  # isort: skip - after embedge.session, which switches its telemetry off
 
@@ -55,4 +55,4 @@ def _session(*, fused: bool) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # which would fuse them
     options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[PROVIDERS["cpu"]])
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[CPU])

@@ -17,7 +17,7 @@ from embedge.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, Fidelity, Mani
 from embedge.session import int8_is_exact
 from embedge.tokenizer import Tokenizer
 from embedge_export import checkpoint as checkpoints
-from embedge_export import diagnose, families, graph, quantize, verify
+from embedge_export import diagnose, families, graph, graph_fp16, quantize, verify
 from embedge_export import report as reports
 from embedge_export.calibration import calibration_ids, verification_texts
 from embedge_export.checkpoint import Checkpoint
@@ -26,17 +26,19 @@ from embedge_export.layers import count_operators
 from embedge_export.model import HandWritten, Model
 from embedge_export.reserve import reserve
 
-PRECISIONS = ("int8", "fp32")
+PRECISIONS = ("int8", "fp32", "fp16")
 
 _KERNELS = {
     "int8": "unsigned 8-bit by signed 8-bit products; exact with VNNI, AMX or NEON",
     "int8-reduced": "unsigned 7-bit by signed 8-bit products; exact on every CPU",
     "fp32": "any",
+    "fp16": "CUDA (fp16)",
 }
 _RECIPES = {
     "int8": quantize.RECIPE,
     "int8-reduced": "the weights of int8, with 7-bit activations",
     "fp32": "float32 as in the checkpoint",
+    "fp16": graph_fp16.RECIPE,
 }
 _UNMEASURED = Fidelity("not measured", 0.0, 0.0, 0)
 
@@ -76,7 +78,8 @@ def export(
         out: the directory to make.
         via: ``"optimum"`` traces the model with optimum, which needs the extra ``embedge[optimum]``; ``"auto"`` does so
             only where there is no hand-written graph for it.
-        precision: the variants to write, of ``"int8"`` and ``"fp32"``.
+        precision: the variants to write, of ``"int8"``, ``"fp32"`` and ``"fp16"``, which is for CUDA and of hand-written
+            graphs only.
         max_tokens: the longest input, special tokens included; ``None`` for the checkpoint's own limit.
         pooling: ``"cls"`` or ``"mean"``; ``None`` for the checkpoint's own.
         query_prompt: put in front of every query; ``None`` for the model's own, often empty.
@@ -106,7 +109,7 @@ def export(
             query_prompt=query_prompt,
             document_prompt=document_prompt,
         )
-        model = _load_model(checkpoint, via, step)
+        model = _load_model(checkpoint, via, precision, step)
         with bundle.write(target, force=force) as directory, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # texts longer than the model takes are compared as truncated
             (directory / TOKENIZER).write_text(checkpoint.tokenizer, encoding="utf-8")
@@ -128,11 +131,13 @@ def export(
     return ExportReport(target, manifest, size, operators, time.monotonic() - start)
 
 
-def _load_model(checkpoint: Checkpoint, via: str, step: Callable[[str], None]) -> Model:
+def _load_model(checkpoint: Checkpoint, via: str, precision: Sequence[str], step: Callable[[str], None]) -> Model:
     reason = families.not_written(checkpoint.config)
     if via == "auto" and reason is None:
         return HandWritten.load(checkpoint)
     why = f"{reason}, so it has to be traced" if reason else "tracing it was asked for"
+    if "fp16" in precision:
+        raise ExportError(f"{checkpoint.directory / 'config.json'}: {why}, and fp16 is for hand-written graphs only")
     try:
         from embedge_export.traced import Traced
     except ModuleNotFoundError as exc:
@@ -149,7 +154,7 @@ def _fill(
     tokenizer = Tokenizer(directory / TOKENIZER, checkpoint.max_tokens)
     shape = f"{model.description}, {checkpoint.pooling} pooling, {checkpoint.max_tokens} tokens"
     step(f"writing the fp32 graph: {shape}")
-    variants = {"fp32": _write_variant("fp32", model, directory)}
+    variants = {"fp32": _write_variant("fp32", model.author(), model, directory)}
     quantized = None
     if "int8" in precision:
         ids = calibration_ids(tokenizer, checkpoint.vocabulary_size)
@@ -162,7 +167,12 @@ def _fill(
             )
             del widths["int8"]
         for name, bits in widths.items():
-            variants[name] = _write_variant(name, quantized, directory, weights="model.int8.bin", activation_bits=bits)
+            authored = quantized.author(activation_bits=bits)
+            variants[name] = _write_variant(name, authored, model, directory, weights="model.int8.bin")
+    if "fp16" in precision:
+        assert isinstance(model, HandWritten)
+        authored = graph_fp16.author(model.encoder, model.pooling)
+        variants["fp16"] = _write_variant("fp16", authored, model, directory)
     draft = _manifest(checkpoint, model, variants, directory)
     (directory / MANIFEST).write_bytes(draft.to_bytes())
 
@@ -182,11 +192,10 @@ def _fill(
 
 
 def _write_variant(
-    name: str, model: Model, directory: Path, *, weights: str | None = None, activation_bits: int = 8
+    name: str, authored: graph.GraphBuilder, model: Model, directory: Path, *, weights: str | None = None
 ) -> Variant:
     """Write a variant's files; its fidelity and fingerprint are still to be measured."""
     files = f"model.{name}.onnx", weights or f"model.{name}.bin"
-    authored = model.author(activation_bits=activation_bits)
     graph.save(authored, directory / files[0], directory / files[1])
     return Variant(
         *files,
@@ -212,7 +221,9 @@ def _remove(manifest: Manifest, name: str, directory: Path) -> Manifest:
 
 def _measured(variant: Variant, embedder: Embedder, fidelity: Fidelity) -> Variant:
     vectors = fingerprint.vectors(embedder, fingerprint.TEXTS)
-    return variant._replace(fidelity=fidelity, batch_invariant=verify.is_batch_invariant(embedder), fingerprint=vectors)
+    # fp16 runs here on the CPU, whose bits say nothing about a GPU's: there they may depend on the batch.
+    invariant = embedder.variant != "fp16" and verify.is_batch_invariant(embedder)
+    return variant._replace(fidelity=fidelity, batch_invariant=invariant, fingerprint=vectors)
 
 
 def _manifest(checkpoint: Checkpoint, model: Model, variants: dict[str, Variant], directory: Path) -> Manifest:

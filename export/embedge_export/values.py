@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from embedge.cpus import cpu_budget
-from embedge.session import PROVIDERS
+from embedge.session import CPU
 from embedge_export.forward import Array
 
 import onnxruntime  # isort: skip - after embedge.session, which switches its telemetry off
@@ -26,7 +26,7 @@ def expose(graph: Path, names: Sequence[str]) -> Callable[[Sequence[int]], list[
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = cpu_budget().threads
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(graph.parent))
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[PROVIDERS["cpu"]])
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[CPU])
 
     def values(ids: Sequence[int]) -> list[Array]:
         found: list[Array] = session.run(list(names), {"input_ids": np.array([ids], np.int64)})

@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from embedge.errors import InputError
 from embedge.manifest import TOKENIZER, Manifest
 from embedge.progress import Progress
 from embedge.schedule import Workers
-from embedge.session import Engine, choose_variant, resolve_providers
+from embedge.session import CPU, Engine, choose_variant
 from embedge.tokenizer import Tokenizer
 from embedge.vectors import Dtype, FloatArray, check_form, encode
 
@@ -30,14 +30,24 @@ _MOST_THREADS = 1024
 Overflow = Literal["truncate", "error"]
 
 
+class Runner(Protocol):
+    """Token ids to vectors: :class:`embedge.schedule.Workers`, or :class:`embedge.padded.PaddedRunner` for fp16."""
+
+    def run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
+        """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``."""
+
+    def close(self) -> None:
+        """Wait for the calls under way; later ones raise an ``EmbedgeError``."""
+
+
 class Embedder:
     """Texts in, vectors out. Made by :meth:`load`; any number of threads may use one at once, and forked children too.
 
-    The vector of a text does not depend on what it is embedded with: the same bits alone, in any batch, in any order
-    and on any number of threads.
+    On the CPU, with every variant but fp16, the vector of a text does not depend on what it is embedded with: the same
+    bits alone, in any batch, in any order and on any number of threads. With fp16 it differs by up to 1e-3.
     """
 
-    def __init__(self, bundle: Bundle, variant: str, tokenizer: Tokenizer, workers: Workers, threads: int) -> None:
+    def __init__(self, bundle: Bundle, variant: str, tokenizer: Tokenizer, workers: Runner, threads: int) -> None:
         """Put finished parts together; :meth:`load` makes them from a bundle's path."""
         self._bundle = bundle
         self._tokenizer = tokenizer
@@ -58,34 +68,44 @@ class Embedder:
 
         Args:
             path: a directory that ``embedge export`` wrote.
-            variant: ``"int8"``, ``"int8-reduced"``, ``"fp32"``, or ``"auto"`` for the first of these that the
-                bundle has and this CPU computes right (see :func:`embedge.session.choose_variant`).
+            variant: ``"int8"``, ``"int8-reduced"``, ``"fp32"``, ``"fp16"``, or ``"auto"``: on the CPU for the first of
+                these that the bundle has and this CPU computes right, never fp16; on CUDA for fp16, else fp32 (see
+                :func:`embedge.session.choose_variant`).
             threads: how many to use; ``None`` for all CPUs that this process may really use (see :mod:`embedge.cpus`).
-            providers: ONNX Runtime's execution providers, such as ``["cpu"]``; ``None`` for the CPU.
+            providers: ONNX Runtime's execution providers, such as ``["cuda"]``: ``cpu``, ``cuda``, ``tensorrt``,
+                ``coreml``, ``directml``, ``openvino``, or ONNX Runtime's own names; ``None`` for the CPU. Nodes of the
+                model that run on the CPU although it is not among them are told of in a ``UserWarning``.
 
         Raises:
             BundleError: the bundle can't be opened, or its bytes are not the sealed ones (``BundleCorrupt``).
-            ProviderError: a provider that can't be had here, or a variant that this CPU computes wrong.
+            ProviderError: a provider that can't be had here, with the reason, or that takes none of the model's nodes;
+                a variant that it can't run, or that this CPU computes wrong.
         """
         if threads is not None and not (type(threads) is int and 1 <= threads <= _MOST_THREADS):
             raise ValueError(f"threads={threads!r}: give 1 to {_MOST_THREADS}, or None for all CPUs it may use")
         bundle = Bundle.open(path)
-        variant = choose_variant(bundle.manifest.variants, variant)
-        resolved = resolve_providers(providers)
+        resolved = _resolve(providers)
+        variant = choose_variant(bundle.manifest.variants, variant, resolved)
         bundle.ensure_sealed(variant)
         manifest = bundle.manifest
         if threads is None:
             threads = cpu_budget().threads
         tokenizer = Tokenizer(bundle.file(TOKENIZER), manifest.max_tokens)
         files = manifest.variants[variant]
-        engine = Engine(
-            bundle.file(files.graph),
-            bundle.file(files.weights),
-            threads=threads,
-            providers=resolved,
-            integer=variant != "fp32",
-        )
-        workers = Workers(engine, threads=threads, width=manifest.dimensions)
+        graph, weights = bundle.file(files.graph), bundle.file(files.weights)
+        workers: Runner
+        if variant == "fp16":
+            from embedge.padded import PaddedRunner
+
+            workers = PaddedRunner(graph, weights, threads=threads, providers=resolved, width=manifest.dimensions)
+            fallback = workers.fallback
+        else:
+            integer = variant in ("int8", "int8-reduced")
+            engine = Engine(graph, weights, threads=threads, providers=resolved, integer=integer)
+            workers = Workers(engine, threads=threads, width=manifest.dimensions)
+            fallback = engine.fallback
+        if fallback:
+            warnings.warn(fallback, stacklevel=2)
         return cls(bundle, variant, tokenizer, workers, threads)
 
     @property
@@ -232,6 +252,14 @@ class Embedder:
                 "split long texts, or pass on_overflow='error' to find them",
                 stacklevel=3,
             )
+
+
+def _resolve(providers: Sequence[str] | None) -> list[str]:
+    if providers is None:
+        return [CPU]
+    from embedge.providers import resolve  # not needed at a start on the CPU
+
+    return resolve(providers)
 
 
 def _check_texts(texts: object) -> None:

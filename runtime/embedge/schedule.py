@@ -1,5 +1,8 @@
 """Which texts run together, on which threads.
 
+With fp16, which is for GPUs, they are padded to form large batches (:func:`plan_padded`). What follows is about the
+other variants.
+
 Texts are never padded. Texts of equal length run together until a run holds ``TOKENS_PER_RUN`` tokens, longer ones
 one at a time; the longest start first, so that no long one is left for the end; every run keeps to one thread, and
 as many runs as there are threads go side by side. A single text is spread over all threads instead.
@@ -59,6 +62,24 @@ def plan(lengths: Sequence[int], threads: int) -> list[list[int]]:
         indices = by_length[length]
         size = max(1, budget // max(1, length))
         groups += [indices[start : start + size] for start in range(0, len(indices), size)]
+    return groups
+
+
+def plan_padded(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """Groups of indices of texts to run together, padded to the longest of each; the longest first.
+
+    A group has at most ``tokens`` tokens, padding included, or one text. Texts of similar length come together, and
+    there are as few groups as that allows: on a GPU padding costs little as long as a run is short.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    groups: list[list[int]] = []
+    longest = 0
+    for index in order:
+        if groups and (len(groups[-1]) + 1) * longest <= tokens:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+            longest = lengths[index]
     return groups
 
 

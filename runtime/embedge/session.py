@@ -20,26 +20,78 @@ from embedge.fork import after_fork
 from embedge.manifest import Variant
 from embedge.vectors import FloatArray
 
-# Where the program imported onnxruntime first, the variable came too late.
-onnxruntime.disable_telemetry_events()
+try:
+    # Where the program imported onnxruntime first, the variable came too late.
+    onnxruntime.disable_telemetry_events()
+except AttributeError as exc:
+    raise ProviderError(
+        "onnxruntime is installed, but its files are gone, as when one of onnxruntime and onnxruntime-gpu is "
+        "uninstalled and the other stays: uninstall both, then install one"
+    ) from exc
 
 VARIANTS = ("int8", "int8-reduced", "fp32")
-"""In the order that ``variant="auto"`` prefers them, the first only where its kernels are exact."""
+"""In the order that ``variant="auto"`` prefers them on the CPU, the first only where its kernels are exact."""
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
 
 _PROBE = Path(__file__).with_name("probe.onnx")
 
 # Tokens up to which a single thread on weights that are not packed is sooner done than another session is made.
 _SHORT = 64
 
-# Only the first is tested; the others are passed on to ONNX Runtime as they are.
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-    "directml": "DmlExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
+# What to export for a provider that can't run a bundle's variants.
+_EXPORT = {CPU: "int8 or fp32", CUDA: "fp16"}
+
+# Older releases sum LayerNorms in float16 without the first, and 1.31 ignores it; TF32 would round fp32's factors to
+# 10 bits.
+_OPTIONS = {CUDA: {"enable_skip_layer_norm_strict_mode": "1", "use_tf32": "0"}}
+
+
+class SessionMaker:
+    """Makes sessions of one graph on ``providers``, as long as its files stay those that were loaded."""
+
+    def __init__(self, graph: Path, weights: Path, providers: Sequence[str]) -> None:
+        # Sessions are made later too, from what may then be other files, or another working directory.
+        self._graph = graph.absolute()
+        self._stamps = {path.absolute(): stamp(path) for path in (graph, weights)}
+        self.providers = list(providers)
+        self._forked = False
+        after_fork(self, SessionMaker._note_fork)
+
+    def make(self, threads: int, *, packed: bool = True) -> onnxruntime.InferenceSession:
+        """A session whose operators run on ``threads`` threads, with weights packed for them or as they lie.
+
+        Raises:
+            BundleCorrupt: a file was replaced.
+            BundleError: the graph can't be loaded.
+            ProviderError: it can't be loaded on these providers.
+        """
+        for path, loaded in self._stamps.items():
+            try:
+                replaced = stamp(path) != loaded
+            except OSError:
+                replaced = True
+            if replaced:
+                raise BundleCorrupt(f"{path} was replaced or removed after the bundle was loaded; load it again")
+        if self._forked and any(name in self.providers for name in (CUDA, "TensorrtExecutionProvider")):
+            raise ProviderError(
+                "CUDA can't be used in a forked process when its parent has used it; start processes with "
+                "multiprocessing's 'spawn' method and load the bundle in each"
+            )
+        return _create(self._graph, threads, self.providers, packed=packed)
+
+    def _note_fork(self) -> None:
+        self._forked = True
+
+
+def abandon(session: onnxruntime.InferenceSession) -> None:
+    """In a forked child: leave a session of the parent alone.
+
+    Its worker threads exist in the parent only. Running it would wait for them for ever, and so would its destructor,
+    so it is kept from ever being destroyed (onnxruntime issue 9800).
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
 
 
 class Engine:
@@ -53,22 +105,28 @@ class Engine:
     very first text, if short, runs on a third session that does without, and without threads, whose start costs more
     than they gain: 21 to 24 ms to its vector. Sums of integers come out the same either way; float32 ones do not, so
     that variant is packed from the start.
+
+    All this is about the CPU. On other providers there is one session, made from the start.
     """
 
     def __init__(self, graph: Path, weights: Path, *, threads: int, providers: Sequence[str], integer: bool) -> None:
-        """``integer`` says that the matrices are integers. A session is made at once, with the errors of `_create`."""
-        # Sessions are made later too, from what may then be other files, or another working directory.
-        self._graph = graph.absolute()
-        self._stamps = {path.absolute(): stamp(path) for path in (graph, weights)}
+        """``integer`` says that the matrices are integers. A session is made at once; errors as in `SessionMaker`."""
+        self._maker = SessionMaker(graph, weights, providers)
         self._threads = threads
-        self._providers = providers
         self._lock = threading.Lock()
         self._sessions: dict[int, onnxruntime.InferenceSession] = {}
         self._first: list[onnxruntime.InferenceSession] = []
-        if integer:
-            self._first.append(self._create(1, packed=False))
+        self._on_cpu = self._maker.providers == [CPU]
+        self.fallback: str | None = None
+        """What runs on the CPU although other providers were asked for."""
+        if integer and self._on_cpu:
+            self._first.append(self._maker.make(1, packed=False))
         else:
-            self._sessions[threads] = self._create(threads)
+            self._sessions[threads] = self._maker.make(threads)
+        if not self._on_cpu:
+            from embedge.providers import find_fallback
+
+            self.fallback = find_fallback(self._sessions[threads], self._maker.providers)
         after_fork(self, Engine._abandon_sessions)
 
     def run(self, ids: npt.NDArray[np.int64], *, spread: bool) -> FloatArray:
@@ -76,7 +134,7 @@ class Engine:
 
         With ``spread`` over all threads, else on the calling thread alone; the bits are the same.
         """
-        session = self._session(self._threads if spread else 1, ids.size)
+        session = self._session(self._threads if spread or not self._on_cpu else 1, ids.size)
         try:
             vectors: FloatArray = session.run(None, {"input_ids": ids})[0]
         except Exception as exc:
@@ -92,27 +150,13 @@ class Engine:
                 if tokens <= _SHORT:
                     return first
             if threads not in self._sessions:
-                self._sessions[threads] = self._create(threads)
+                self._sessions[threads] = self._maker.make(threads)
             return self._sessions[threads]
 
-    def _create(self, threads: int, *, packed: bool = True) -> onnxruntime.InferenceSession:
-        for path, loaded in self._stamps.items():
-            try:
-                replaced = stamp(path) != loaded
-            except OSError:
-                replaced = True
-            if replaced:
-                raise BundleCorrupt(f"{path} was replaced or removed after the bundle was loaded; load it again")
-        return _create(self._graph, threads, self._providers, packed=packed)
-
     def _abandon_sessions(self) -> None:
-        """In a forked child: leave the parent's sessions alone and let new ones be made.
-
-        Their worker threads exist in the parent only. Running such a session would wait for them for ever, and so
-        would its destructor, so the objects are kept from ever being destroyed (onnxruntime issue 9800).
-        """
+        """In a forked child: let new sessions be made."""
         for session in [*self._first, *self._sessions.values()]:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+            abandon(session)
         self._first, self._sessions = [], {}
         self._lock = threading.Lock()
 
@@ -129,10 +173,14 @@ def _create(graph: Path, threads: int, providers: Sequence[str], *, packed: bool
     # Plans kept for each length of text, which save no time here and cost 2 ms at the start.
     options.enable_mem_pattern = False
     options.log_severity_level = 3  # errors; they are raised as exceptions besides
+    if providers != [CPU]:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    chosen = [(name, _OPTIONS.get(name, {})) for name in providers]
     try:
-        session = onnxruntime.InferenceSession(str(graph), options, providers=list(providers))
+        # Without fallback: it would go on with the CPU, after a few lines on standard output.
+        session = onnxruntime.InferenceSession(str(graph), options, providers=chosen, enable_fallback=0)
     except Exception as exc:
-        if providers == ["CPUExecutionProvider"]:
+        if providers == [CPU]:
             raise BundleError(f"ONNX Runtime {onnxruntime.__version__} can't load {graph}: {exc}") from exc
         raise ProviderError(f"ONNX Runtime can't run {graph} on {', '.join(providers)}: {exc}") from exc
     got = session.get_providers()
@@ -144,44 +192,46 @@ def _create(graph: Path, threads: int, providers: Sequence[str], *, packed: bool
     return session
 
 
-def resolve_providers(names: Sequence[str] | None) -> list[str]:
-    """ONNX Runtime's names for ``names``, which are keys of :data:`PROVIDERS` or such names already; None is the CPU.
+def choose_variant(variants: Mapping[str, Variant], asked: str, providers: Sequence[str] = (CPU,)) -> str:
+    """The name of the variant to run on ``providers``: ``asked``, or for ``"auto"`` the one that suits the first best.
 
-    Raises:
-        ProviderError: a provider that is unknown, or that the installed onnxruntime does not have.
-    """
-    if isinstance(names, str):
-        raise ProviderError(f"providers must be a list: providers=[{names!r}]")
-    available = onnxruntime.get_available_providers()
-    resolved = [PROVIDERS.get(name, name) for name in names or ["cpu"]]
-    for name, asked in zip(resolved, names or ["cpu"], strict=True):
-        if name not in available:
-            raise ProviderError(
-                f"provider {asked!r} is not in the installed onnxruntime {onnxruntime.__version__}, which has "
-                f"{', '.join(available)}; install the onnxruntime package that has it, or leave providers out"
-            )
-    return resolved
-
-
-def choose_variant(variants: Mapping[str, Variant], asked: str) -> str:
-    """The name of the variant to run: ``asked``, or for ``"auto"`` the smallest that is right on this CPU.
+    On the CPU that is the smallest that it computes right. fp16 is written for CUDA; the CPU, which converts each
+    operator's input and output, runs it only when it is asked for by name.
 
     Raises:
         BundleError: the bundle has no such variant.
-        ProviderError: it has, but this CPU's kernels get it wrong; the message names the one to use.
+        ProviderError: it has, but the provider can't run it or gets it wrong; the message names the one to use.
     """
     if asked != "auto" and asked not in variants:
         raise BundleError(f"the bundle has no variant {asked!r}; it has {', '.join(sorted(variants))}")
-    if asked not in ("auto", "int8"):
+    provider = providers[0]
+    if provider == CPU and asked not in ("auto", "int8"):
         return asked
-    known = dict.fromkeys([*VARIANTS, *variants])
-    right = [name for name in known if name in variants and (name != "int8" or int8_is_exact())]
-    if asked == "auto" and right:
-        return right[0]
-    if asked in right:
+    suited = _suited(variants, provider)
+    if asked == "auto" and suited:
+        return suited[0]
+    if asked in suited:
         return asked
-    use = f"use variant {right[0]!r}" if right else "export the checkpoint again, with --precision int8 or fp32"
-    raise ProviderError(f"the products of variant 'int8' overflow on this CPU, which has no VNNI or AMX; {use}")
+    export = f"export the checkpoint again, with --precision {_EXPORT[provider]}"
+    use = f"use variant {suited[0]!r}" if suited else export
+    if provider != CPU:
+        raise ProviderError(f"the int8 products of this bundle have no CUDA kernel; {use}")
+    if "int8" in variants:
+        raise ProviderError(f"the products of variant 'int8' overflow on this CPU, which has no VNNI or AMX; {use}")
+    raise ProviderError(f"the bundle has only fp16, which is for CUDA: ask for variant 'fp16' by name, or {use}")
+
+
+def _suited(variants: Mapping[str, Variant], provider: str) -> list[str]:
+    """The variants that ``provider`` runs right and well, the best first."""
+    if provider == CPU:
+        known = dict.fromkeys([*VARIANTS, *variants])
+        return [n for n in known if n in variants and n != "fp16" and (n != "int8" or int8_is_exact())]
+    if provider == CUDA:
+        known = dict.fromkeys(["fp16", "fp32", *variants])
+        return [n for n in known if n in variants and n not in ("int8", "int8-reduced")]
+    # Elsewhere nothing was measured. Those of the most common operators come first.
+    known = dict.fromkeys(["fp32", *VARIANTS, *variants])
+    return [n for n in known if n in variants]
 
 
 def int8_is_exact() -> bool:

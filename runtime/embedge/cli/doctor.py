@@ -1,4 +1,4 @@
-"""Tell what embedge finds on this machine: versions, CPU, threads, providers, and the variant it would run."""
+"""Tell what embedge finds on this machine: versions, CPU, GPU, threads, and the variant it would run."""
 
 import argparse
 import platform
@@ -7,7 +7,7 @@ import sys
 from embedge import __version__
 from embedge.cli.model import add_bundle, find_bundle, variant_here
 from embedge.cli.table import print_table
-from embedge.errors import BundleError
+from embedge.errors import BundleError, ProviderError
 
 # Those that decide which int8 kernels ONNX Runtime takes.
 _FEATURES = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     import numpy as np
     import tokenizers
 
-    from embedge import session  # first, since it switches the telemetry of onnxruntime off
+    from embedge import cuda, session  # first, since they switch the telemetry of onnxruntime off
     from embedge.bundle import Bundle
     from embedge.cpus import cpu_budget, cpu_name
 
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         ("embedge", __version__),
         ("python", f"{platform.python_version()} ({sys.executable})"),
         ("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
-        ("onnxruntime", onnxruntime.__version__),
+        ("onnxruntime", f"{onnxruntime.__version__}, from {_packages(cuda.distributions())}"),
         ("tokenizers", tokenizers.__version__),
         ("numpy", np.__version__),
         ("CPU", cpu_name()),
@@ -42,6 +42,8 @@ def run(options: argparse.Namespace) -> int:
         ("threads", f"{budget.threads}, from {budget.reason}"),
         ("int8 products", "exact" if session.int8_is_exact() else "overflow; variant int8-reduced is the one to run"),
         ("providers", ", ".join(onnxruntime.get_available_providers())),
+        ("GPU", _gpus()),
+        *zip(["cuda", ""], cuda.why_not(session.CUDA) or ["can be used"], strict=False),
         ("telemetry", "off"),
     ]
     try:
@@ -55,6 +57,21 @@ def run(options: argparse.Namespace) -> int:
         rows.append(("bundle", f"none: {exc}"))
     print_table(rows)
     return 0
+
+
+def _packages(found: dict[str, str]) -> str:
+    names = " and ".join(f"{name} {version}" for name, version in found.items()) or "an unknown package"
+    return f"{names}, which overwrite each other's files" if len(found) > 1 else names
+
+
+def _gpus() -> str:
+    from embedge import cuda
+
+    try:
+        (major, minor), gpus = cuda.query_driver()
+    except ProviderError:
+        return "none of NVIDIA's"  # the next row tells why
+    return f"{', '.join(gpus)}; the driver supports CUDA {major}.{minor}"
 
 
 def _features() -> list[str]:

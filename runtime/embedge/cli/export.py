@@ -18,7 +18,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE", help="a checkpoint's directory, or a hub id like BAAI/bge-small-en")
     parser.add_argument("out", metavar="OUT", help="the directory to write")
     parser.add_argument(
-        "--precision", default="int8", metavar="NAMES", help="variants to write: int8, fp32 or int8,fp32; default: int8"
+        "--precision",
+        default="int8",
+        metavar="NAMES",
+        help="int8, fp32, fp16 (for CUDA) or several, as in int8,fp32; default: int8",
     )
     parser.add_argument(
         "--via",

@@ -22,7 +22,15 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """The bundle and how to run it as options, for commands about texts."""
     parser.add_argument("--model", metavar="BUNDLE", help=_HELP)
-    parser.add_argument("--variant", default="auto", metavar="NAME", help="int8, int8-reduced or fp32; default: auto")
+    parser.add_argument(
+        "--variant", default="auto", metavar="NAME", help="int8, int8-reduced, fp32 or fp16; default: auto"
+    )
+    parser.add_argument(
+        "--provider",
+        action="append",
+        metavar="NAME",
+        help="where to run: cpu, cuda or another of ONNX Runtime's; again for what that leaves; default: cpu",
+    )
     parser.add_argument("--threads", type=positive, metavar="N", help="default: all CPUs this process may use")
 
 
@@ -42,7 +50,9 @@ def load(options: argparse.Namespace) -> "Embedder":
     """The embedder for a command that has the options of :func:`add_model`."""
     from embedge.embedder import Embedder
 
-    return Embedder.load(find_bundle(options.model), variant=options.variant, threads=options.threads)
+    return Embedder.load(
+        find_bundle(options.model), variant=options.variant, threads=options.threads, providers=options.provider
+    )
 
 
 def positive(text: str) -> int:

@@ -1,0 +1,215 @@
+"""The variant for GPUs, as far as a CPU can tell: its graph, its vectors, its padded batches."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import MakeCheckpoint
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embedge import Bundle, Embedder, EmbedgeError, FidelityError
+from embedge.cli import main
+from embedge.padded import PaddedRunner, pad
+from embedge.schedule import plan_padded
+from embedge.session import CPU
+from embedge_export import export, graph_fp16, verify
+
+ODD = ["", " ", "a", "\x00", "日本語のテキスト", "🙂" * 30, "[PAD] [UNK] [MASK]", "x" * 500, "word " * 400]
+
+
+@pytest.fixture(scope="module")
+def fp16(fp16_bundle: Path) -> Iterator[Embedder]:
+    with Embedder.load(fp16_bundle, variant="fp16") as embedder:
+        yield embedder
+
+
+@pytest.fixture(scope="module")
+def graph(fp16_bundle: Path) -> onnx.GraphProto:
+    return onnx.load(fp16_bundle / "model.fp16.onnx").graph
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return verify.cosines(a, b)
+
+
+# The graph
+
+
+def test_every_operator_has_a_cuda_kernel(graph: onnx.GraphProto) -> None:
+    """By the list of kernels in ONNX Runtime's documentation; a GPU has not confirmed it."""
+    assert {node.op_type for node in graph.node} <= set(graph_fp16.CUDA_KERNELS)
+
+
+def test_a_layer_is_seven_operators(graph: onnx.GraphProto) -> None:
+    layer = Counter(node.op_type for node in graph.node if node.name.startswith("layer2/"))
+    assert layer == {"Attention": 1, "MatMul": 3, "SkipLayerNormalization": 2, "BiasGelu": 1}
+
+
+def test_matrices_tables_biases_and_norms_are_float16(graph: onnx.GraphProto) -> None:
+    large = [tensor for tensor in graph.initializer if int(np.prod(tensor.dims)) > 1]
+    assert {tensor.data_type for tensor in large} == {onnx.TensorProto.FLOAT16}
+
+
+def test_norms_have_the_checkpoints_epsilon(graph: onnx.GraphProto) -> None:
+    norms = [node for node in graph.node if node.op_type.endswith("LayerNormalization")]
+    epsilons = {a.f for node in norms for a in node.attribute if a.name == "epsilon"}
+    assert len(norms) == 13
+    assert epsilons == {np.float32(1e-12)}
+
+
+def test_ids_go_in_and_float32_vectors_come_out(graph: onnx.GraphProto) -> None:
+    (ids,), (vectors,) = graph.input, graph.output
+    assert ids.type.tensor_type.elem_type == onnx.TensorProto.INT64
+    assert vectors.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+
+
+@pytest.mark.parametrize(("activation", "operator"), [("relu", "Relu"), ("gelu_new", "FastGelu"), ("gelu", "BiasGelu")])
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_every_activation_and_pooling_comes_near_fp32(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, passages: list[str], activation: str, operator: str, pooling: str
+) -> None:
+    checkpoint = make_checkpoint(pooling=pooling, hidden_act=activation)
+    export(checkpoint, tmp_path / "out", precision=["fp16", "fp32"])
+    nodes = onnx.load(tmp_path / "out" / "model.fp16.onnx", load_external_data=False).graph.node
+    assert operator in {node.op_type for node in nodes} <= set(graph_fp16.CUDA_KERNELS)
+    with Embedder.load(tmp_path / "out", variant="fp16") as ours, Embedder.load(tmp_path / "out") as fp32:
+        assert cosines(ours.embed(passages[:20]), fp32.embed(passages[:20])).min() >= 0.9999
+
+
+# Vectors
+
+
+def test_vectors_have_a_cosine_of_0_9999_to_fp32(fp16: Embedder, fp32: Embedder, passages: list[str]) -> None:
+    found = cosines(fp16.embed(passages), fp32.embed(passages))
+    print(f"fp16 to fp32: mean {found.mean():.7f}, least {found.min():.7f}")
+    assert found.min() >= 0.9999
+
+
+@pytest.mark.filterwarnings("ignore:.*truncated")
+def test_odd_texts_have_a_cosine_of_0_9999_to_fp32(fp16: Embedder, fp32: Embedder) -> None:
+    assert cosines(fp16.embed(ODD), fp32.embed(ODD)).min() >= 0.9999
+
+
+@pytest.mark.filterwarnings("ignore:.*truncated")
+def test_a_batch_gives_what_single_texts_give(fp16: Embedder, passages: list[str]) -> None:
+    texts = [*passages[:60], *ODD]
+    alone = np.array([fp16.embed([text])[0] for text in texts])
+    together = fp16.embed(texts)
+    print(f"largest difference {np.abs(together - alone).max():.2e}")
+    assert np.abs(together - alone).max() <= 1e-3
+
+
+def test_vectors_have_length_1(fp16: Embedder, passages: list[str]) -> None:
+    assert np.abs(np.linalg.norm(fp16.embed(passages[:50]), axis=1) - 1).max() < 1e-6
+
+
+def test_an_empty_list_gives_no_vectors(fp16: Embedder) -> None:
+    assert fp16.embed([]).shape == (0, 384)
+
+
+def test_weights_too_large_for_float16_fail_the_export(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = graph_fp16._half
+    monkeypatch.setattr(graph_fp16, "_half", lambda g, name, value: half(g, name, value * np.float32(1e7)))
+    with pytest.raises(FidelityError, match="fp16 has cosines"):
+        export(make_checkpoint(), tmp_path / "out", precision=["fp16"])
+    assert not (tmp_path / "out").exists()
+
+
+# The bundle
+
+
+def test_the_manifest_tells_what_fp16_is_for(fp16_bundle: Path) -> None:
+    fp16 = Bundle.open(fp16_bundle).manifest.variants["fp16"]
+    assert fp16.kernels == "CUDA (fp16)"
+    assert not fp16.batch_invariant
+    assert fp16.fidelity.reference == "fp32"
+    assert fp16.fidelity.min_cosine >= 0.9999
+
+
+def test_a_bundle_may_have_fp16_alone(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    report = export(make_checkpoint(), tmp_path / "out", precision=["fp16"])
+    assert set(report.manifest.variants) == {"fp16"}
+    assert not (tmp_path / "out" / "model.fp32.bin").exists()
+
+
+def test_a_report_leaves_fp16_out(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    export(make_checkpoint(), tmp_path / "out", precision=["fp16", "fp32"], report=tmp_path / "page.html")
+    assert "fp32" in (tmp_path / "page.html").read_text()
+
+
+def test_verify_runs_fp16_on_a_cpu(fp16_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(fp16_bundle)]) == 0
+    assert "fp16: vectors as sealed" in capsys.readouterr().out
+
+
+# Padded batches
+
+
+@given(st.lists(st.integers(1, 512), max_size=200), st.integers(1, 4000))
+def test_every_text_is_in_one_batch_that_keeps_the_budget(lengths: list[int], budget: int) -> None:
+    groups = plan_padded(lengths, budget)
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) == 1 or len(group) * max(lengths[index] for index in group) <= budget
+
+
+@given(st.lists(st.integers(1, 512), min_size=1, max_size=200), st.integers(512, 4000))
+def test_no_batch_could_have_taken_the_next_text_too(lengths: list[int], budget: int) -> None:
+    groups = plan_padded(lengths, budget)
+    assert all((len(group) + 1) * lengths[group[0]] > budget for group in groups[:-1])
+
+
+def test_a_quarter_of_what_paragraphs_cost_is_padding_at_the_most(fp16: Embedder, passages: list[str]) -> None:
+    lengths = fp16.count_tokens(passages * 3)
+    groups = plan_padded(lengths, 16384)
+    padded = sum(len(group) * max(lengths[index] for index in group) for group in groups)
+    print(f"{len(groups)} batches, {1 - sum(lengths) / padded:.1%} padding")
+    assert sum(lengths) / padded >= 0.75
+
+
+def test_rows_are_padded_on_the_right_with_what_no_token_is() -> None:
+    assert pad([[5, 6, 7], [8]]).tolist() == [[5, 6, 7], [8, -1, -1]]
+
+
+# Life and death, as with the other variants (test_isolation.py, test_lifetime.py)
+
+
+def test_a_closed_embedder_says_so(fp16_bundle: Path) -> None:
+    model = Embedder.load(fp16_bundle, variant="fp16")
+    model.close()
+    with pytest.raises(EmbedgeError, match="closed; load it again"):
+        model.embed(["a"])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_forked_child_embeds_on_the_cpu(fp16: Embedder, passages: list[str]) -> None:
+    expected = fp16.embed(passages[:10])
+    pid = os.fork()
+    if pid == 0:
+        import signal
+
+        signal.alarm(30)
+        os._exit(0 if np.allclose(fp16.embed(passages[:10]), expected, atol=1e-6) else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_forked_child_of_a_process_that_uses_cuda_is_told_to_be_spawned_faked(
+    fp16_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a GPU: a session of the CPU, which after the faked fork claims to have been one of CUDA."""
+    runner = PaddedRunner(
+        fp16_bundle / "model.fp16.onnx", fp16_bundle / "model.fp16.bin", threads=1, providers=[CPU], width=384
+    )
+    runner._maker.providers = ["CUDAExecutionProvider"]
+    runner._maker._note_fork()
+    runner._abandon_session()
+    with pytest.raises(EmbedgeError, match="'spawn' method"):
+        runner.run([[101, 102]])

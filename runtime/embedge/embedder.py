@@ -44,7 +44,7 @@ class Embedder:
     """Texts in, vectors out. Made by :meth:`load`; any number of threads may use one at once, and forked children too.
 
     On the CPU, with every variant but fp16, the vector of a text does not depend on what it is embedded with: the same
-    bits alone, in any batch, in any order and on any number of threads. With fp16 it differs by up to 1e-3.
+    bits alone, in any batch, in any order and on any number of threads. Elsewhere the batch may change the last ones.
     """
 
     def __init__(self, bundle: Bundle, variant: str, tokenizer: Tokenizer, workers: Runner, threads: int) -> None:

@@ -85,8 +85,8 @@ def export(
         query_prompt: put in front of every query; ``None`` for the model's own, often empty.
         document_prompt: put in front of every document; likewise.
         force: replace a bundle that is already at ``out``, and a file that is already at ``report``.
-        report: an HTML page to write, outside ``out``, with errors, size and speed of each variant in pictures; needs
-            the extra ``embedge[report]``. ``None`` for none.
+        report: an HTML page to write, outside ``out``, with errors, size and speed of each variant for CPUs in
+            pictures; needs the extra ``embedge[report]``. ``None`` for none.
         on_step: called with a line of text before each step.
 
     Raises:

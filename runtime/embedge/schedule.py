@@ -68,8 +68,9 @@ def plan(lengths: Sequence[int], threads: int) -> list[list[int]]:
 def plan_padded(lengths: Sequence[int], tokens: int) -> list[list[int]]:
     """Groups of indices of texts to run together, padded to the longest of each; the longest first.
 
-    A group has at most ``tokens`` tokens, padding included, or one text. Texts of similar length come together, and
-    there are as few groups as that allows: on a GPU padding costs little as long as a run is short.
+    A group has at most ``tokens`` tokens, padding included, or one text. Texts of similar length come together. Groups
+    are not split to save padding, since a GPU should take as long for a small one as for a larger one; that was not
+    measured. Of 960 paragraphs of 43 tokens in groups of 16,384 tokens, 11 % was padding.
     """
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     groups: list[list[int]] = []

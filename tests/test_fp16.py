@@ -12,7 +12,7 @@ from conftest import MakeCheckpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedge import Bundle, Embedder, EmbedgeError, FidelityError
+from embedge import Bundle, Embedder, EmbedgeError, ExportError, FidelityError
 from embedge.cli import main
 from embedge.padded import PaddedRunner, pad
 from embedge.schedule import plan_padded
@@ -79,6 +79,27 @@ def test_every_activation_and_pooling_comes_near_fp32(
     assert operator in {node.op_type for node in nodes} <= set(graph_fp16.CUDA_KERNELS)
     with Embedder.load(tmp_path / "out", variant="fp16") as ours, Embedder.load(tmp_path / "out") as fp32:
         assert cosines(ours.embed(passages[:20]), fp32.embed(passages[:20])).min() >= 0.9999
+
+
+def test_a_roberta_comes_near_fp32_in_padded_batches(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, passages: list[str]
+) -> None:
+    """Its positions are counted on the device; also a text with a padding token of its own is among these."""
+    source = make_checkpoint(model_type="roberta", pad_token_id=0)
+    export(source, tmp_path / "out", precision=["fp16", "fp32"])
+    nodes = onnx.load(tmp_path / "out" / "model.fp16.onnx", load_external_data=False).graph.node
+    assert {"CumSum"} <= {node.op_type for node in nodes} <= set(graph_fp16.CUDA_KERNELS)
+    texts = [*passages[:20], *ODD]
+    with Embedder.load(tmp_path / "out", variant="fp16") as ours, Embedder.load(tmp_path / "out") as fp32:
+        assert cosines(ours.embed(texts), fp32.embed(texts)).min() >= 0.9999
+
+
+def test_what_has_to_be_traced_has_no_fp16(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"model_type 'mpnet'.*fp16 is for hand-written graphs only"):
+        export(make_checkpoint(model_type="mpnet"), tmp_path / "out", precision=["fp16"])
+    with pytest.raises(ExportError, match="fp16 is for hand-written graphs only"):
+        export(make_checkpoint("bert"), tmp_path / "out", precision=["fp16"], via="optimum")
+    assert not (tmp_path / "out").exists()
 
 
 # Vectors

@@ -91,7 +91,12 @@ def author(encoder: Encoder, pooling: Pooling, *, activation_bits: int = 8) -> G
     g = GraphBuilder(encoder.hidden_size, activation_bits)
     hidden = encoder.hidden_size
     attend = attention.reproducible if activation_bits == 7 else attention.fused
-    embedded = g.add("Add", "embeddings/sum", words(g, "words", encoder.words), _positions(g, encoder))
+    embedded = g.add(
+        "Add",
+        "embeddings/sum",
+        words(g, "words", encoder.words),
+        positions(g, encoder, g.constant("positions/table", encoder.positions)),
+    )
     x = _norm(g, "embeddings/norm", embedded, encoder.norm, encoder.epsilon)
     for number, layer in enumerate(encoder.layers):
         name = f"layer{number}"
@@ -157,8 +162,8 @@ def words(g: GraphBuilder, name: str, table: npt.NDArray[np.float32] | Quantized
     return g.add("Gather", name, g.constant(f"{name}/table", table), "input_ids")
 
 
-def _positions(g: GraphBuilder, encoder: Encoder) -> str:
-    table = g.constant("positions/table", encoder.positions)
+def positions(g: GraphBuilder, encoder: Encoder, table: str) -> str:
+    """The positions' vectors. Shape: ``(tokens, hidden)``, or ``(batch, tokens, hidden)`` where tokens are counted."""
     if encoder.pad_id is not None:
         pad = g.add("Equal", "positions/pad", "input_ids", g.integers(encoder.pad_id))
         counted = g.add("Cast", "positions/counted", g.add("Not", "positions/token", pad), to=TensorProto.INT64)

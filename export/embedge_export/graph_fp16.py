@@ -2,21 +2,22 @@
 
 ``input_ids`` ``(batch, tokens)`` int64 -> ``embedding`` ``(batch, hidden)`` float32 of length 1. Shorter texts are
 padded on the right with -1, so that one upload carries the ids and the lengths. As an index -1 takes the last word of
-the table; attention masks padded tokens, and no vector reads them.
+the table; attention masks padded tokens, and no vector reads them. Nor do positions that are counted, as RoBERTa's are,
+see them: a token's depends on those before it only.
 
 What was read in ONNX Runtime's sources and in the list of its kernels (docs/OperatorKernels.md, August 2026), and not
 measured on a GPU:
 
 - Every operator used here has a CUDA kernel for the types used here (:data:`CUDA_KERNELS`).
 - ``Attention`` takes its fused kernels (TensorRT's, from cuDNN on Hopper and later) only with a mask that is missing or
-  has one length for each text; with a matrix as mask it computes all scores. Scores are scaled inside and their softmax
-  is float32.
+  has one length for each text; with a matrix as mask it computes all scores. Scores are scaled inside.
 - Matrix products of float16 add up in float32 (cuBLAS, ``CUBLAS_COMPUTE_32F``); ``LayerNormalization`` computes in
   float32. So does ``SkipLayerNormalization`` in today's sources; in older ones only with the provider's option
   ``enable_skip_layer_norm_strict_mode``, which :mod:`embedge.session` sets. It takes the bias of the product before it.
 - ``ReduceSum`` of float32 over rows is a kernel of its own, the other reductions go through cuDNN; hence lengths and
   norms are sums. ``LpNormalization`` has no CUDA kernel.
-- Shapes are read once, for the slice of the position table, whose length the CUDA kernel wants on the CPU anyway.
+- Shapes are read once, for the slice of the position table, whose length the CUDA kernel wants on the CPU anyway; not
+  at all where positions are counted.
 
 The operators for tokens without padding (``RemovePadding``, ``PackedAttention``) and CUDA graphs may be faster. That is
 for a GPU to say, so neither is here.
@@ -27,7 +28,7 @@ import numpy.typing as npt
 from onnx import TensorProto
 
 from embedge_export.encoder import Encoder, LayerNorm, Linear, Pooling, QuantizedLinear
-from embedge_export.graph import GraphBuilder
+from embedge_export.graph import GraphBuilder, positions
 
 RECIPE = "float16 weights and activations, float32 sums, for padded batches"
 
@@ -36,14 +37,17 @@ CUDA_KERNELS = {
     "Attention": "float16, int32 lengths",
     "BiasGelu": "float16",
     "Cast": "any to any",
+    "CumSum": "int64",
     "Div": "float32",
+    "Equal": "int64",
     "FastGelu": "float16",
     "Gather": "float16 by int64",
     "GreaterOrEqual": "int64",
     "LayerNormalization": "float16",
     "MatMul": "float16, float32",
     "Max": "float32",
-    "Mul": "float32",
+    "Mul": "float32, int64",
+    "Not": "bool",
     "ReduceSum": "float32",
     "Relu": "float16",
     "Shape": "int64",
@@ -94,10 +98,9 @@ def _is_token(g: GraphBuilder) -> str:
 
 def _embed(g: GraphBuilder, encoder: Encoder, table: npt.NDArray[np.float32]) -> str:
     words = g.add("Gather", "words", _half(g, "words/table", table), "input_ids")
-    tokens = g.add("Shape", "tokens", "input_ids", start=1, end=2)
-    rows = _half(g, "positions/table", encoder.positions)
-    positions = g.add("Slice", "positions", rows, g.integers(0), tokens, g.integers(0))
-    embedded = g.add("Add", "embeddings/sum", words, positions)
+    embedded = g.add(
+        "Add", "embeddings/sum", words, positions(g, encoder, _half(g, "positions/table", encoder.positions))
+    )
     norm = _norm_weights(g, "embeddings/norm", encoder.norm)
     return g.add("LayerNormalization", "embeddings/norm", embedded, *norm, axis=-1, epsilon=encoder.epsilon)
 

@@ -78,8 +78,7 @@ def export(
         out: the directory to make.
         via: ``"optimum"`` traces the model with optimum, which needs the extra ``embedge[optimum]``; ``"auto"`` does so
             only where there is no hand-written graph for it.
-        precision: the variants to write, of ``"int8"``, ``"fp32"`` and ``"fp16"``, which is for CUDA and of hand-written
-            graphs only.
+        precision: the variants to write, of ``"int8"``, ``"fp32"`` and ``"fp16"``, which is for CUDA and never traced.
         max_tokens: the longest input, special tokens included; ``None`` for the checkpoint's own limit.
         pooling: ``"cls"`` or ``"mean"``; ``None`` for the checkpoint's own.
         query_prompt: put in front of every query; ``None`` for the model's own, often empty.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from safetensors.numpy import save_file
 
@@ -76,6 +77,17 @@ def bge_small(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def passages() -> list[str]:
     """The 320 passages of the demo."""
     return (ROOT / "examples" / "passages.txt").read_text(encoding="utf-8").strip().split("\n\n")
+
+
+def assert_graphs_are_valid(bundle: Path) -> None:
+    """ONNX's checker has nothing against them; token ids go in and vectors come out."""
+    paths = sorted(bundle.glob("*.onnx"))
+    assert paths
+    for path in paths:
+        onnx.checker.check_model(str(path))
+        graph = onnx.load(path, load_external_data=False).graph
+        assert [value.name for value in graph.input] == ["input_ids"]
+        assert [value.name for value in graph.output] == ["embedding"]
 
 
 MakeCheckpoint = Callable[..., Path]

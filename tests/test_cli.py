@@ -25,7 +25,7 @@ import pytest
 from conftest import ROOT, MakeCheckpoint
 
 import embedge
-from embedge import Embedder, ProviderError, fingerprint, session
+from embedge import Embedder, ProviderError, fingerprint, variants
 from embedge.cli import main
 
 EMBEDGE = [sys.executable, "-m", "embedge"]
@@ -473,8 +473,8 @@ def test_search_of_a_directory_or_a_missing_file_is_told_in_one_line(cli: Cli, t
 def test_verify_of_a_sound_bundle_exits_with_0(cli: Cli, bundle: Path) -> None:
     assert cli("verify", bundle) == 0
     assert "6 files have their sealed bytes" in cli.out
-    assert re.search(r"int8: vectors as sealed, cosine [01]\.\d+", cli.out)
-    assert "fp32: vectors as sealed, cosine 1.000000" in cli.out
+    assert re.search(r"int8 on cpu: vectors as sealed, cosine [01]\.\d+", cli.out)
+    assert "fp32 on cpu: vectors as sealed, cosine 1.000000" in cli.out
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "model.int8.onnx", "model.int8.bin", "manifest.json"])
@@ -498,7 +498,7 @@ def test_info_shows_what_the_bundle_is(cli: Cli, bundle: Path) -> None:
     assert rows["pooling"] == "mean"
     assert rows["licence"] == "apache-2.0"
     assert {"int8", "fp32"} <= set(rows)
-    assert rows["runs here"] == "int8"
+    assert rows["on this CPU"] == "int8"
     assert cli.out.count("cosine to") == 3
 
 
@@ -532,12 +532,12 @@ def test_doctor_tells_which_variant_of_a_bundle_it_runs(cli: Cli, bundle: Path) 
 def test_a_cpu_on_which_int8_overflows_runs_and_verifies_the_reduced_variant(
     cli: Cli, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "int8_is_exact", lambda: False)
+    monkeypatch.setattr(variants, "int8_is_exact", lambda: False)
     assert cli("info", bundle) == 0
-    assert re.search(r"^runs here +int8-reduced$", cli.out, re.MULTILINE)
+    assert re.search(r"^on this CPU +int8-reduced$", cli.out, re.MULTILINE)
     assert cli("verify", bundle) == 0
     assert "int8: not run: the products of variant 'int8' overflow on this CPU" in cli.out
-    assert "int8-reduced: vectors as sealed" in cli.out
+    assert "int8-reduced on cpu: vectors as sealed" in cli.out
 
 
 def test_verify_fails_where_a_variant_fails_to_run(cli: Cli, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,11 @@
 """The variant for GPUs, as far as a CPU can tell: its graph, its vectors, its padded batches."""
 
 import os
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ from conftest import MakeCheckpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedge import Bundle, Embedder, EmbedgeError, ExportError, FidelityError
+from embedge import Bundle, Embedder, EmbedgeError, ExportError, FidelityError, ProviderError
 from embedge.cli import main
 from embedge.padded import PaddedRunner, pad
 from embedge.schedule import plan_padded
@@ -138,7 +141,7 @@ def test_weights_too_large_for_float16_fail_the_export(
 ) -> None:
     half = graph_fp16._half
     monkeypatch.setattr(graph_fp16, "_half", lambda g, name, value: half(g, name, value * np.float32(1e7)))
-    with pytest.raises(FidelityError, match="fp16 has cosines"):
+    with pytest.raises(FidelityError, match="fp16 overflowed"):
         export(make_checkpoint(), tmp_path / "out", precision=["fp16"])
     assert not (tmp_path / "out").exists()
 
@@ -167,7 +170,7 @@ def test_a_report_leaves_fp16_out(make_checkpoint: MakeCheckpoint, tmp_path: Pat
 
 def test_verify_runs_fp16_on_a_cpu(fp16_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(fp16_bundle)]) == 0
-    assert "fp16: vectors as sealed" in capsys.readouterr().out
+    assert "fp16 on cpu: vectors as sealed" in capsys.readouterr().out
 
 
 # Padded batches
@@ -182,9 +185,19 @@ def test_every_text_is_in_one_batch_that_keeps_the_budget(lengths: list[int], bu
 
 
 @given(st.lists(st.integers(1, 512), min_size=1, max_size=200), st.integers(512, 4000))
-def test_no_batch_could_have_taken_the_next_text_too(lengths: list[int], budget: int) -> None:
+def test_no_batch_but_the_last_could_have_taken_twice_as_many(lengths: list[int], budget: int) -> None:
     groups = plan_padded(lengths, budget)
-    assert all((len(group) + 1) * lengths[group[0]] > budget for group in groups[:-1])
+    assert all(2 * len(group) * lengths[group[0]] > budget for group in groups[:-1])
+    assert all(len(group).bit_count() == 1 for group in groups[:-1])
+
+
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=64))
+def test_there_are_few_shapes(lengths: list[int]) -> None:
+    rows, tokens = pad([[7] * length for length in lengths], max_tokens=100).shape
+    assert rows.bit_count() == 1
+    assert len(lengths) <= rows < 2 * len(lengths)
+    assert tokens in (16, 32, 48, 64, 80, 96, 100)
+    assert max(lengths) <= tokens < max(lengths) + 16
 
 
 def test_a_quarter_of_what_paragraphs_cost_is_padding_at_the_most(fp16: Embedder, passages: list[str]) -> None:
@@ -196,7 +209,24 @@ def test_a_quarter_of_what_paragraphs_cost_is_padding_at_the_most(fp16: Embedder
 
 
 def test_rows_are_padded_on_the_right_with_what_no_token_is() -> None:
-    assert pad([[5, 6, 7], [8]]).tolist() == [[5, 6, 7], [8, -1, -1]]
+    assert pad([[5, 6, 7], [8]], max_tokens=4).tolist() == [[5, 6, 7, -1], [8, -1, -1, -1]]
+    assert pad([[5], [6], [7]], max_tokens=2).tolist() == [[5, -1], [6, -1], [7, -1], [5, -1]]
+
+
+def test_a_word_that_no_text_has_does_not_spoil_those_that_are_padded(fp16_bundle: Path, tmp_path: Path) -> None:
+    """An infinite vector, as a word's may become in float16, is nobody's padding, and a text with it is an error."""
+    model = onnx.load(fp16_bundle / "model.fp16.onnx")
+    (table,) = (tensor for tensor in model.graph.initializer if tensor.name == "words/table")
+    words = onnx.numpy_helper.to_array(table).copy()
+    words[-1] = np.inf
+    table.CopyFrom(onnx.numpy_helper.from_array(words, table.name))
+    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="model.bin")
+    runner = PaddedRunner(
+        tmp_path / "model.onnx", tmp_path / "model.bin", threads=1, providers=[CPU], width=384, max_tokens=256
+    )
+    assert np.isfinite(runner.run([[101, 2003, 102], [101, 102]])).all()
+    with pytest.raises(ProviderError, match="overflowed"):
+        runner.run([[101, len(words) - 1, 102]])
 
 
 # Life and death, as with the other variants (test_isolation.py, test_lifetime.py)
@@ -207,6 +237,70 @@ def test_a_closed_embedder_says_so(fp16_bundle: Path) -> None:
     model.close()
     with pytest.raises(EmbedgeError, match="closed; load it again"):
         model.embed(["a"])
+
+
+def test_many_callers_at_once_get_what_one_gets(fp16: Embedder, passages: list[str]) -> None:
+    expected = fp16.embed(passages[:40])
+    with ThreadPoolExecutor(8) as callers:
+        results = list(callers.map(lambda start: fp16.embed(passages[start : start + 5]), range(0, 40, 5)))
+    assert np.abs(np.concatenate(results) - expected).max() <= 1e-3
+
+
+def test_sessions_are_not_used_by_two_callers_at_once(fp16_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = 0
+
+    def run(self: PaddedRunner, rows: list[list[int]]) -> np.ndarray:
+        nonlocal inside
+        inside += 1
+        assert inside == 1
+        time.sleep(0.001)
+        inside -= 1
+        return np.zeros((len(rows), 384), np.float32)
+
+    with Embedder.load(fp16_bundle, variant="fp16") as model:
+        monkeypatch.setattr(PaddedRunner, "_run_batch", run)
+        with ThreadPoolExecutor(8) as callers:
+            list(callers.map(lambda _: model.embed(["a"] * 3), range(40)))
+
+
+def test_a_query_waits_for_one_batch_of_a_long_list_and_not_for_all(
+    fp16_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    started = threading.Event()
+
+    def run(self: PaddedRunner, rows: list[list[int]]) -> np.ndarray:
+        started.set()
+        time.sleep(0.01)
+        return np.zeros((len(rows), 384), np.float32)
+
+    with Embedder.load(fp16_bundle, variant="fp16") as model, ThreadPoolExecutor(1) as other:
+        monkeypatch.setattr(PaddedRunner, "_run_batch", run)
+        many = other.submit(lambda: (model.embed(["word " * 200] * 200), done.append("list")))
+        started.wait()
+        model.embed(["a"])
+        done.append("query")
+        many.result()
+    assert done == ["query", "list"]
+
+
+def test_close_waits_for_the_call_under_way(fp16_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, finished = threading.Event(), []
+
+    def run(self: PaddedRunner, rows: list[list[int]]) -> np.ndarray:
+        started.set()
+        time.sleep(0.05)
+        finished.append(True)
+        return np.zeros((len(rows), 384), np.float32)
+
+    model = Embedder.load(fp16_bundle, variant="fp16")
+    monkeypatch.setattr(PaddedRunner, "_run_batch", run)
+    with ThreadPoolExecutor(1) as other:
+        call = other.submit(model.embed, ["a"])
+        started.wait()
+        model.close()
+        assert finished
+        assert call.result().shape == (1, 384)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -222,15 +316,18 @@ def test_a_forked_child_embeds_on_the_cpu(fp16: Embedder, passages: list[str]) -
     assert os.waitpid(pid, 0)[1] == 0
 
 
-def test_a_forked_child_of_a_process_that_uses_cuda_is_told_to_be_spawned_faked(
-    fp16_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without a GPU: a session of the CPU, which after the faked fork claims to have been one of CUDA."""
-    runner = PaddedRunner(
-        fp16_bundle / "model.fp16.onnx", fp16_bundle / "model.fp16.bin", threads=1, providers=[CPU], width=384
-    )
-    runner._maker.providers = ["CUDAExecutionProvider"]
-    runner._maker._note_fork()
-    runner._abandon_session()
-    with pytest.raises(EmbedgeError, match="'spawn' method"):
-        runner.run([[101, 102]])
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_forked_child_of_a_process_that_uses_cuda_is_told_to_be_spawned_faked(fp16_bundle: Path) -> None:
+    """Without a GPU: a session of the CPU, which in the child claims to have been one of CUDA. The fork is real."""
+    files = fp16_bundle / "model.fp16.onnx", fp16_bundle / "model.fp16.bin"
+    runner = PaddedRunner(*files, threads=1, providers=[CPU], width=384, max_tokens=256)
+    pid = os.fork()
+    if pid == 0:
+        runner._maker.providers = ["CUDAExecutionProvider"]
+        try:
+            runner.run([[101, 102]])
+        except ProviderError as exc:
+            os._exit(0 if "'spawn' method" in str(exc) else 2)
+        os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0

@@ -63,10 +63,10 @@ def test_close_waits_for_calls_under_way(bundle: Path, passages: list[str], text
     thread = threading.Thread(target=work)
     thread.start()
     started.wait()
-    while model._workers._active == 0 and thread.is_alive():
+    while model._workers._calls._count == 0 and thread.is_alive():
         time.sleep(0.0001)
     model.close()
-    finished = bool(results) or model._workers._active == 0
+    finished = bool(results) or model._workers._calls._count == 0
     thread.join()
     assert finished
     assert np.array_equal(results[0], expected)

@@ -17,7 +17,8 @@ import pytest
 
 from embedge import Bundle, BundleError, Embedder, ProviderError, cuda, providers, session
 from embedge.cli import main
-from embedge.session import CPU, CUDA, choose_variant
+from embedge.session import CPU, CUDA
+from embedge.variants import choose_variant
 
 import onnxruntime  # isort: skip
 
@@ -108,6 +109,11 @@ def test_a_driver_without_gpu_is_told_apart_faked(fake: Any, monkeypatch: pytest
     assert reason.startswith("the NVIDIA driver finds no GPU with CUDA_VISIBLE_DEVICES='7' (CUDA_ERROR_NO_DEVICE)")
 
 
+def test_a_forked_child_of_a_process_that_has_used_cuda_is_told_so_faked(fake: Any) -> None:
+    fake(driver=FakedDriver(init=3), built="13.0")
+    assert "multiprocessing's 'spawn' method" in cuda.why_not(CUDA)[0]
+
+
 def test_a_driver_that_counts_no_gpu_is_told_apart_faked(fake: Any) -> None:
     fake(driver=FakedDriver(gpus=0), built="13.0")
     assert "the NVIDIA driver finds no GPU" in cuda.why_not(CUDA)[0]
@@ -120,21 +126,26 @@ def test_a_driver_too_old_for_onnxruntime_is_told_apart_faked(fake: Any) -> None
     assert "was built for CUDA 13.0: update the driver" in reason
 
 
-def test_a_missing_library_is_named_faked(fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("part", "library"), [("providers_cuda", "libcublasLt.so.13"), ("cudnn", "libcudnn.so.9")])
+def test_a_missing_library_is_named_faked(
+    fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, library: str
+) -> None:
     (tmp_path / "capi").mkdir()
     for name in ("shared", "cuda"):
         (tmp_path / "capi" / f"libonnxruntime_providers_{name}.so").touch()
 
     def load(path: str, mode: int = 0) -> None:
-        if "providers_cuda" in path:
-            raise OSError("libcublasLt.so.13: cannot open shared object file: No such file or directory")
+        if part in path:
+            raise OSError(f"{library}: cannot open shared object file: No such file or directory")
 
+    preloaded = []
     fake(driver=FakedDriver(), built="13.0")
     monkeypatch.setattr(onnxruntime, "__file__", str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcublasLt.so.13"))
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: preloaded.append(True))
     monkeypatch.setattr(ctypes, "CDLL", load)
     (reason,) = cuda.why_not(CUDA)
-    assert reason.startswith("a library can't be loaded (libcublasLt.so.13: cannot open shared object file")
+    assert preloaded  # or libraries that pip installed would not be found
+    assert reason.startswith(f"a library can't be loaded ({library}: cannot open shared object file")
     assert 'pip install "onnxruntime-gpu[cuda,cudnn]"' in reason
 
 
@@ -151,7 +162,7 @@ def test_doctor_tells_what_cuda_lacks(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["doctor"]) == 0
     rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if not line.startswith(" "))
     reasons = cuda.why_not(CUDA)
-    assert rows["cuda"] == (reasons[0] if reasons else "can be used")
+    assert rows["CUDA"] == (reasons[0] if reasons else "can be used")
     assert rows["onnxruntime"].startswith(f"{onnxruntime.__version__}, from onnxruntime")
 
 
@@ -244,27 +255,69 @@ def test_the_cpu_may_be_named(bundle: Path, names: list[str] | None) -> None:
 def test_a_provider_of_another_package_is_refused(bundle: Path, name: str) -> None:
     if providers.PROVIDERS[name] in onnxruntime.get_available_providers():
         pytest.skip(f"this onnxruntime has {name}")
-    with pytest.raises(ProviderError, match=f"provider '{name}' is not in the installed onnxruntime .* which has"):
+    with pytest.raises(
+        ProviderError, match=f"{providers.PROVIDERS[name]} is not in the installed onnxruntime .* which has"
+    ):
         Embedder.load(bundle, providers=[name])
 
 
 def test_an_unknown_provider_is_refused(bundle: Path) -> None:
-    with pytest.raises(ProviderError, match="provider 'gpu' is not in"):
-        Embedder.load(bundle, providers=["gpu"])
+    for name in ("gpu", "CUDA", "cpu,cuda", ""):
+        with pytest.raises(ProviderError, match=f"there is no provider '{name}': give cpu, cuda, "):
+            Embedder.load(bundle, providers=[name])
 
 
 def test_providers_must_be_a_list_with_something_in_it(bundle: Path) -> None:
-    with pytest.raises(ProviderError, match=r"must be a list: providers=\['cpu'\]"):
-        Embedder.load(bundle, providers="cpu")
+    for wrong in ("cpu", b"cpu", 5, {"cpu": 1}):
+        with pytest.raises(ProviderError, match="providers must be a list, not"):
+            Embedder.load(bundle, providers=wrong)  # type: ignore[arg-type]
+    for wrong in ([("CUDAExecutionProvider", {"device_id": 1})], [["cpu"]], [None]):
+        with pytest.raises(ProviderError, match="a provider is a name, not"):
+            Embedder.load(bundle, providers=wrong)  # type: ignore[arg-type]
     with pytest.raises(ProviderError, match="providers is empty"):
         Embedder.load(bundle, providers=[])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["cpu", "cpu"], "one is there twice"),
+        (["cpu", CPU], "one is there twice"),
+        (["cpu", "cuda"], "the CPU takes every node, so it can only be the last"),
+    ],
+)
+def test_providers_that_make_no_sense_together_are_refused(bundle: Path, names: list[str], message: str) -> None:
+    with pytest.raises(ProviderError, match=message):
+        Embedder.load(bundle, providers=names)
+
+
+def test_sessions_get_what_keeps_them_honest_and_exact_faked(
+    fp16_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    class FakedSession:
+        def __init__(self, path: str, options: Any, **arguments: Any) -> None:
+            asked.update(arguments)
+            asked["recorded"] = options.get_session_config_entry("session.record_ep_graph_assignment_info")
+
+        def get_providers(self) -> list[str]:
+            return [CUDA, CPU]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", FakedSession)
+    files = fp16_bundle / "model.fp16.onnx", fp16_bundle / "model.fp16.bin"
+    session.SessionMaker(*files, [CUDA]).make(1)
+    ((name, options),) = asked["providers"]
+    assert name == CUDA
+    assert options["enable_skip_layer_norm_strict_mode"] == "1"
+    assert (asked["enable_fallback"], asked["recorded"]) == (0, "1")
 
 
 def test_the_command_line_takes_a_provider(fp16_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embed", "a", "--model", str(fp16_bundle), "--provider", "cpu"]) == 0
     assert capsys.readouterr().out.startswith('{"index":0')
     assert main(["embed", "a", "--model", str(fp16_bundle), "--provider", "gpu"]) == 1
-    assert "provider 'gpu' is not in" in capsys.readouterr().err
+    assert "there is no provider 'gpu'" in capsys.readouterr().err
 
 
 # Which variant runs on which

@@ -200,6 +200,21 @@ def test_tracing_says_nothing_but_its_steps(
     assert capfd.readouterr() == ("", "")
 
 
+def test_tracing_a_directory_asks_nothing_of_the_network(
+    make_encoder: MakeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        asked.append(arguments)
+        raise OSError("no network")
+
+    asked: list[Any] = []
+    source = make_encoder("mpnet")
+    monkeypatch.setattr("socket.socket.connect", fail)
+    monkeypatch.setattr("socket.getaddrinfo", fail)
+    export(source, tmp_path / "out", precision=["fp32"], pooling="mean")
+    assert asked == []
+
+
 def assert_same_vectors(source: Path, report: ExportReport, texts: list[str], pooling: str) -> None:
     """The fp32 bundle gives what sentence-transformers gives for ``source``, to a cosine of 0.99999 for every text."""
     from sentence_transformers import SentenceTransformer

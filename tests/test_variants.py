@@ -5,18 +5,18 @@ from pathlib import Path
 import pytest
 from conftest import MakeCheckpoint
 
-from embedge import Bundle, BundleError, Embedder, ProviderError, session
+from embedge import Bundle, BundleError, Embedder, ProviderError, session, variants
 from embedge_export import export, pipeline
 
 
 @pytest.fixture
 def overflowing_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "int8_is_exact", lambda: False)
+    monkeypatch.setattr(variants, "int8_is_exact", lambda: False)
 
 
 @pytest.fixture
 def exact_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "int8_is_exact", lambda: True)
+    monkeypatch.setattr(variants, "int8_is_exact", lambda: True)
 
 
 @pytest.mark.usefixtures("exact_cpu")
@@ -39,9 +39,9 @@ def test_int8_is_refused_where_it_overflows_and_the_one_to_use_is_named(bundle: 
 
 @pytest.mark.usefixtures("overflowing_cpu")
 def test_a_bundle_without_a_right_variant_is_refused(bundle: Path) -> None:
-    variants = {"int8": Bundle.open(bundle).manifest.variants["int8"]}
+    only = {"int8": Bundle.open(bundle).manifest.variants["int8"]}
     with pytest.raises(ProviderError, match="export the checkpoint again"):
-        session.choose_variant(variants, "auto")
+        variants.choose_variant(only, "auto")
 
 
 def test_unknown_variants_are_named(bundle: Path) -> None:
@@ -58,7 +58,7 @@ def test_the_probe_is_right_about_this_cpu(bundle: Path, fp32: Embedder, passage
     with Embedder.load(bundle, variant="fp32", threads=1) as model:
         model._workers._model = engine
         cosines = (model.embed(passages[:40]) * fp32.embed(passages[:40])).sum(axis=1)
-    assert (cosines.mean() > 0.999) == session.int8_is_exact()
+    assert (cosines.mean() > 0.999) == variants.int8_is_exact()
 
 
 def test_a_cpu_that_can_not_check_int8_writes_the_reduced_variant_only(

@@ -1,7 +1,7 @@
 """What is timed on a GPU: the same checkpoint in float16, loaded as each project's documentation shows.
 
 Each function takes a directory with ``checkpoint`` and ``bundle`` and a device (``cuda``, or ``cpu`` to try the code),
-and returns what turns a list of texts into vectors of length 1 in host memory.
+and returns what turns a list of texts, so many at a time, into vectors of length 1 in host memory.
 """
 
 from collections.abc import Callable
@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 
-Embed = Callable[[list[str]], Any]
-# What sentence-transformers takes at a time by default is 32, which leaves a GPU idle.
-_BATCH = 128
+Embed = Callable[[list[str], int], Any]
+# What embedge takes at a time. sentence-transformers takes 32 texts by default, which leaves a GPU idle.
+TOKENS_PER_BATCH = 16384
 
 
 def embedge_fp16(models: Path, device: str) -> Embed:
     """All defaults."""
     from embedge import Embedder
 
-    return Embedder.load(models / "bundle", variant="fp16", providers=[device]).embed
+    model = Embedder.load(models / "bundle", variant="fp16", providers=[device])
+    return lambda texts, _: model.embed(texts)
 
 
 def sentence_transformers(models: Path, device: str, *, attention: str, compiled: bool = False) -> Embed:
@@ -32,7 +33,9 @@ def sentence_transformers(models: Path, device: str, *, attention: str, compiled
     model = SentenceTransformer(str(models / "checkpoint"), device=device, local_files_only=True, model_kwargs=settings)
     if compiled:
         model[0].auto_model = torch.compile(model[0].auto_model, dynamic=True)
-    return lambda texts: model.encode(texts, batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False)
+    return lambda texts, batch: model.encode(
+        texts, batch_size=batch, normalize_embeddings=True, show_progress_bar=False
+    )
 
 
 def ort_fused(models: Path, device: str) -> Embed:
@@ -74,10 +77,10 @@ def ort_fused(models: Path, device: str) -> Embed:
     tokenizer.enable_padding()
     tokenizer.enable_truncation(config.max_position_embeddings)
 
-    def embed(texts: list[str]) -> Any:
+    def embed(texts: list[str], batch: int) -> Any:
         parts = []
-        for start in range(0, len(texts), _BATCH):
-            encoded = tokenizer.encode_batch_fast(texts[start : start + _BATCH])
+        for start in range(0, len(texts), batch):
+            encoded = tokenizer.encode_batch_fast(texts[start : start + batch])
             columns = [each.ids for each in encoded], [each.attention_mask for each in encoded]
             feed = dict(zip(names, map(np.array, columns), strict=True))
             first = session.run(["hidden"], feed)[0][:, 0]

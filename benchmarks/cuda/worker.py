@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cuda.contenders import CONTENDERS
+from benchmarks.cuda.contenders import CONTENDERS, TOKENS_PER_BATCH
 from benchmarks.speed import texts
 
 LENGTHS = (16, 128, 512)
@@ -33,11 +33,11 @@ def main() -> None:
     for tokens in LENGTHS:
         # As many tokens at each length, so that each fills the GPU as well.
         documents = texts.texts_of(tokens, max(2, count * LENGTHS[0] // tokens))
-        seconds = _seconds(functools.partial(embed, documents), _ROUNDS)
+        seconds = _seconds(functools.partial(embed, documents, TOKENS_PER_BATCH // tokens), _ROUNDS)
         result["tokens_per_s"][str(tokens)] = tokens * len(documents) / statistics.median(seconds)
     queries = iter(texts.texts_of(16, _QUERIES + 2))
-    result["query_ms"] = 1e3 * statistics.median(_seconds(lambda: embed([next(queries)]), _QUERIES))
-    result["vectors"] = [[float(x) for x in vector] for vector in embed(texts.texts_of(128, 8))]
+    result["query_ms"] = 1e3 * statistics.median(_seconds(lambda: embed([next(queries)], 1), _QUERIES))
+    result["vectors"] = [[float(x) for x in vector] for vector in embed(texts.texts_of(128, 8), 8)]
     installed = {each.name: each.version for each in importlib.metadata.distributions()}
     result["versions"] = {name: installed[name] for name in _PACKAGES if name in installed}
     print(json.dumps(result))

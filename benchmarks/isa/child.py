@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embedge import Bundle, Embedder, ProviderError, fingerprint, session
+from embedge import Bundle, Embedder, ProviderError, fingerprint, variants
 
 # Those that decide which kernels ONNX Runtime takes, by numpy's names.
 _FEATURES = ("AVX2", "FMA3", "AVX512F", "AVX512VNNI", "ASIMD", "ASIMDDP", "SVE")
@@ -45,7 +45,7 @@ def main(bundle: Path, texts: list[str], out: Path) -> None:
             "numpy": np.__version__,
             "onnxruntime": importlib.metadata.version("onnxruntime"),
         },
-        "int8_is_exact": session.int8_is_exact(),
+        "int8_is_exact": variants.int8_is_exact(),
         "chosen": chosen,
         "ran": ran,
     }

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from benchmarks.isa.cpus import Cpu
 from embedge.fingerprint import SMALLEST_COSINE
-from embedge.session import VARIANTS
+from embedge.variants import VARIANTS
 from embedge.vectors import FloatArray
 
 LEAST_TO_FP32 = {"int8-reduced": 0.9985}

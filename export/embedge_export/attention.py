@@ -18,23 +18,21 @@ Written out, every sum is a product of matrices, which adds in the order of the 
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 
-if TYPE_CHECKING:
-    from embedge_export.graph import GraphBuilder
+from embedge_export.builder import GraphBuilder
 
 _MICROSOFT = "com.microsoft"
 
 
-def fused(g: "GraphBuilder", name: str, qkv: Sequence[str], heads: int) -> str:
+def fused(g: GraphBuilder, name: str, qkv: Sequence[str], heads: int) -> str:
     """Attention as the one operator, which is fastest. Shapes: ``(batch, tokens, hidden)``."""
     return g.add("MultiHeadAttention", name, *qkv, num_heads=heads, domain=_MICROSOFT)
 
 
-def reproducible(g: "GraphBuilder", name: str, qkv: Sequence[str], heads: int) -> str:
+def reproducible(g: GraphBuilder, name: str, qkv: Sequence[str], heads: int) -> str:
     """Attention with the same bits with AVX2 and with AVX-512. Shapes: ``(batch, tokens, hidden)``."""
     size = g.width // heads
     q, k, v = (_split_heads(g, f"{name}/{part}", x, heads) for part, x in zip(("q", "k", "v"), qkv, strict=True))
@@ -48,13 +46,13 @@ def reproducible(g: "GraphBuilder", name: str, qkv: Sequence[str], heads: int) -
     return g.add("Reshape", name, context, g.integers(0, 0, g.width))
 
 
-def _split_heads(g: "GraphBuilder", name: str, x: str, heads: int) -> str:
+def _split_heads(g: GraphBuilder, name: str, x: str, heads: int) -> str:
     """``(batch, tokens, hidden)`` -> ``(batch, heads, tokens, size)``."""
     split = g.add("Reshape", f"{name}/split", x, g.integers(0, 0, heads, g.width // heads))
     return g.add("Transpose", f"{name}/heads", split, perm=[0, 2, 1, 3])
 
 
-def _ones(g: "GraphBuilder", heads: int) -> str:
+def _ones(g: GraphBuilder, heads: int) -> str:
     """``(batch, heads, tokens, 2)`` of ones, made once."""
     name = "attention/ones"
     if not any(node.name == name for node in g.nodes):

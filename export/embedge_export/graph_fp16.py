@@ -1,16 +1,17 @@
 """The encoder as an ONNX graph for ONNX Runtime's CUDA provider: float16 weights, fused operators, padded batches.
 
 ``input_ids`` ``(batch, tokens)`` int64 -> ``embedding`` ``(batch, hidden)`` float32 of length 1. Shorter texts are
-padded on the right with -1, so that one upload carries the ids and the lengths. As an index -1 takes the last word of
-the table; attention masks padded tokens, and no vector reads them. Nor do positions that are counted, as RoBERTa's are,
-see them: a token's depends on those before it only.
+padded on the right with -1, so that one upload carries the ids and the lengths. Padding takes word 0 of the table,
+which every model has trained: a mean multiplies padded tokens by 0, which would make NaN of an infinity. Attention
+masks them. Positions that are counted, as RoBERTa's are, depend on the tokens before only.
 
 What was read in ONNX Runtime's sources and in the list of its kernels (docs/OperatorKernels.md, August 2026), and not
 measured on a GPU:
 
 - Every operator used here has a CUDA kernel for the types used here (:data:`CUDA_KERNELS`).
-- ``Attention`` takes its fused kernels (TensorRT's, from cuDNN on Hopper and later) only with a mask that is missing or
-  has one length for each text; with a matrix as mask it computes all scores. Scores are scaled inside.
+- ``Attention`` takes TensorRT's fused kernels, or cuDNN's on Hopper and later, with a mask that is missing or has one
+  length for each text, and no fused kernel with a matrix as mask. The memory-efficient kernel, for head sizes or
+  lengths that TensorRT's lack before Hopper, wants another form of mask, and is given up. Scores are scaled inside.
 - Matrix products of float16 add up in float32 (cuBLAS, ``CUBLAS_COMPUTE_32F``); ``LayerNormalization`` computes in
   float32. So does ``SkipLayerNormalization`` in today's sources; in older ones only with the provider's option
   ``enable_skip_layer_norm_strict_mode``, which :mod:`embedge.session` sets. It takes the bias of the product before it.
@@ -27,8 +28,9 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
 
+from embedge_export.builder import GraphBuilder
 from embedge_export.encoder import Encoder, LayerNorm, Linear, Pooling, QuantizedLinear
-from embedge_export.graph import GraphBuilder, positions
+from embedge_export.graph import positions
 
 RECIPE = "float16 weights and activations, float32 sums, for padded batches"
 
@@ -45,7 +47,7 @@ CUDA_KERNELS = {
     "GreaterOrEqual": "int64",
     "LayerNormalization": "float16",
     "MatMul": "float16, float32",
-    "Max": "float32",
+    "Max": "float32, int64",
     "Mul": "float32, int64",
     "Not": "bool",
     "ReduceSum": "float32",
@@ -97,7 +99,8 @@ def _is_token(g: GraphBuilder) -> str:
 
 
 def _embed(g: GraphBuilder, encoder: Encoder, table: npt.NDArray[np.float32]) -> str:
-    words = g.add("Gather", "words", _half(g, "words/table", table), "input_ids")
+    known = g.add("Max", "words/ids", "input_ids", g.constant("int64/0", np.array(0, np.int64)))
+    words = g.add("Gather", "words", _half(g, "words/table", table), known)
     embedded = g.add(
         "Add", "embeddings/sum", words, positions(g, encoder, _half(g, "positions/table", encoder.positions))
     )
@@ -153,6 +156,6 @@ def _linear(g: GraphBuilder, name: str, linear: Linear | QuantizedLinear) -> tup
 
 
 def _half(g: GraphBuilder, name: str, value: npt.NDArray[np.float32]) -> str:
-    """A constant in float16; what is too large for it becomes infinite, and fails the comparison with fp32."""
+    """A constant in float16; weights that are too large for it become infinite, and fail the comparison with fp32."""
     with np.errstate(over="ignore"):
         return g.constant(name, value.astype(np.float16))

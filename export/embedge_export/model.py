@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from embedge_export import graph, quantize, reference
+from embedge_export.builder import GraphBuilder
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.encoder import Encoder, Pooling
 from embedge_export.forward import Array
-from embedge_export.graph import GraphBuilder
 from embedge_export.weights import load_encoder
 
 

@@ -12,13 +12,14 @@ from typing import Literal
 import embedge
 from embedge import bundle, fingerprint
 from embedge.embedder import Embedder
-from embedge.errors import ExportError
+from embedge.errors import ExportError, FidelityError, ProviderError
 from embedge.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, Fidelity, Manifest, Variant
-from embedge.session import int8_is_exact
 from embedge.tokenizer import Tokenizer
+from embedge.variants import int8_is_exact
 from embedge_export import checkpoint as checkpoints
-from embedge_export import diagnose, families, graph, graph_fp16, quantize, verify
+from embedge_export import diagnose, families, graph_fp16, quantize, verify
 from embedge_export import report as reports
+from embedge_export.builder import GraphBuilder, save
 from embedge_export.calibration import calibration_ids, verification_texts
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.encoder import Pooling
@@ -185,17 +186,21 @@ def _fill(
     for name in [name for name in variants if name != "fp32"]:
         step(f"comparing {name} with fp32 over {len(texts)} texts")
         with Embedder.load(directory, variant=name) as embedder:
-            fidelity = verify.check(name, embedder.embed(texts, prompt=""), expected, "fp32")
+            try:
+                vectors = embedder.embed(texts, prompt="")
+            except ProviderError as exc:
+                raise FidelityError(f"{name} does not run here: {exc}") from exc
+            fidelity = verify.check(name, vectors, expected, "fp32")
             variants[name] = _measured(variants[name], embedder, fidelity)
     return _manifest(checkpoint, model, variants, directory), quantized
 
 
 def _write_variant(
-    name: str, authored: graph.GraphBuilder, model: Model, directory: Path, *, weights: str | None = None
+    name: str, authored: GraphBuilder, model: Model, directory: Path, *, weights: str | None = None
 ) -> Variant:
     """Write a variant's files; its fidelity and fingerprint are still to be measured."""
     files = f"model.{name}.onnx", weights or f"model.{name}.bin"
-    graph.save(authored, directory / files[0], directory / files[1])
+    save(authored, directory / files[0], directory / files[1])
     return Variant(
         *files,
         recipe=f"{_RECIPES[name]}; {model.origin}",

@@ -15,8 +15,8 @@ import onnx
 
 from embedge.errors import ExportError
 from embedge_export import graph
+from embedge_export.builder import GraphBuilder
 from embedge_export.encoder import FloatArray, Pooling, QuantizedLinear, QuantizedTable
-from embedge_export.graph import GraphBuilder
 from embedge_export.rounding import round_rows
 
 # What the other inputs of encoders are when there is one text of one segment, without padding.

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from embedge.errors import CheckpointError, ExportError
-from embedge_export import graph, rewrite
+from embedge_export import rewrite
+from embedge_export.builder import GraphBuilder, save
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.encoder import CENTRE, FloatArray, Linear, Pooling
 from embedge_export.forward import Array
@@ -58,7 +59,7 @@ class Traced:
         hidden = int(model.config.hidden_size)
         return cls(network, model, checkpoint.pooling, hidden, f"{model.config.model_type}, hidden size {hidden}")
 
-    def author(self, *, activation_bits: int = 8) -> graph.GraphBuilder:
+    def author(self, *, activation_bits: int = 8) -> GraphBuilder:
         """See `Model`."""
         return rewrite.author(self.network, self.hidden_size, self.pooling, self.quantized, activation_bits)
 
@@ -83,7 +84,7 @@ class Traced:
     def _quantize(self, calibration: Sequence[Sequence[int]]) -> Iterator[tuple[tuple[str, ...], QuantizedProduct]]:
         with tempfile.TemporaryDirectory(prefix="embedge-") as place:
             path = Path(place) / "model.onnx"
-            graph.save(replace(self, quantized={}).author(), path, path.with_suffix(".bin"))
+            save(replace(self, quantized={}).author(), path, path.with_suffix(".bin"))
             for part in _parts(self.network, sum(map(len, calibration))):
                 values = _values(path, [product.input for products in part for product in products], calibration)
                 for products in part:

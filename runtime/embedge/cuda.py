@@ -23,6 +23,10 @@ LIBRARIES = {CUDA: "cuda", TENSORRT: "tensorrt"}
 """The providers that need an NVIDIA GPU, and how the files with their code are called."""
 
 _DRIVER = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
+# What cuInit says in a forked child of a process that has called it.
+_NOT_INITIALIZED = 3
+# Loaded late and optional for ONNX Runtime, which then takes slower kernels and says nothing.
+_CUDNN = "cudnn64_9.dll" if os.name == "nt" else "libcudnn.so.9"
 # All put their files into one directory, `onnxruntime`.
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 
@@ -69,7 +73,13 @@ def query_driver() -> Driver:
             f"there is no NVIDIA driver ({exc}): install it, or start the container with its GPU (--gpus all)"
         ) from exc
     count, version = ctypes.c_int(), ctypes.c_int()
-    code = library.cuInit(0) or library.cuDeviceGetCount(ctypes.byref(count))
+    code = library.cuInit(0)
+    if code == _NOT_INITIALIZED:
+        raise ProviderError(
+            "this process was forked from one that has used CUDA, where it can't be used: start processes with "
+            "multiprocessing's 'spawn' method"
+        )
+    code = code or library.cuDeviceGetCount(ctypes.byref(count))
     if code or not count.value:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         hint = "" if visible is None else f" with CUDA_VISIBLE_DEVICES={visible!r}"
@@ -124,15 +134,18 @@ def _missing_library(provider: str) -> list[str]:
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it doesn't find
         onnxruntime.preload_dlls()
     directory = Path(onnxruntime.__file__).parent / "capi"
-    # The shared part first, where the other looks for its symbols.
-    for part, mode in (("shared", ctypes.RTLD_GLOBAL), (LIBRARIES[provider], ctypes.RTLD_LOCAL)):
-        for path in directory.glob(f"*onnxruntime_providers_{part}.*"):
-            try:
-                ctypes.CDLL(str(path), mode=mode)
-            except OSError as exc:
-                besides = ", and TensorRT is to be installed besides" if provider == TENSORRT else ""
-                return [
-                    f"a library can't be loaded ({exc}): "
-                    f'pip install "onnxruntime-gpu[cuda,cudnn]" brings those of CUDA and cuDNN{besides}'
-                ]
+    parts = ("shared", LIBRARIES[provider])
+    shared, own = (sorted(directory.glob(f"*onnxruntime_providers_{part}.*")) for part in parts)
+    try:
+        for path in shared:  # first, where the others look for its symbols
+            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+        for path in own:
+            ctypes.CDLL(str(path))
+        ctypes.CDLL(_CUDNN)
+    except OSError as exc:
+        besides = ", and TensorRT is to be installed besides" if provider == TENSORRT else ""
+        return [
+            f"a library can't be loaded ({exc}): "
+            f'pip install "onnxruntime-gpu[cuda,cudnn]" brings those of CUDA and cuDNN{besides}'
+        ]
     return []

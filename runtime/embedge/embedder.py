@@ -16,8 +16,9 @@ from embedge.errors import InputError
 from embedge.manifest import TOKENIZER, Manifest
 from embedge.progress import Progress
 from embedge.schedule import Workers
-from embedge.session import CPU, Engine, choose_variant
+from embedge.session import CPU, Engine
 from embedge.tokenizer import Tokenizer
+from embedge.variants import choose_variant
 from embedge.vectors import Dtype, FloatArray, check_form, encode
 
 # Texts taken at a time: enough to find equal lengths among them, few enough that memory stays constant (a token takes
@@ -41,7 +42,9 @@ class Runner(Protocol):
 
 
 class Embedder:
-    """Texts in, vectors out. Made by :meth:`load`; any number of threads may use one at once, and forked children too.
+    """Texts in, vectors out. Made by :meth:`load`; any number of threads may use one at once.
+
+    So may forked children on the CPU. CUDA can't be used in a child whose parent has used it: load in each process.
 
     On the CPU, with every variant but fp16, the vector of a text does not depend on what it is embedded with: the same
     bits alone, in any batch, in any order and on any number of threads. Elsewhere the batch may change the last ones.
@@ -70,7 +73,7 @@ class Embedder:
             path: a directory that ``embedge export`` wrote.
             variant: ``"int8"``, ``"int8-reduced"``, ``"fp32"``, ``"fp16"``, or ``"auto"``: on the CPU for the first of
                 these that the bundle has and this CPU computes right, never fp16; on CUDA for fp16, else fp32 (see
-                :func:`embedge.session.choose_variant`).
+                :func:`embedge.variants.choose_variant`).
             threads: how many to use; ``None`` for all CPUs that this process may really use (see :mod:`embedge.cpus`).
             providers: ONNX Runtime's execution providers, such as ``["cuda"]``: ``cpu``, ``cuda``, ``tensorrt``,
                 ``coreml``, ``directml``, ``openvino``, or ONNX Runtime's own names; ``None`` for the CPU. Nodes of the
@@ -97,7 +100,8 @@ class Embedder:
         if variant == "fp16":
             from embedge.padded import PaddedRunner
 
-            workers = PaddedRunner(graph, weights, threads=threads, providers=resolved, width=manifest.dimensions)
+            width, longest = manifest.dimensions, manifest.max_tokens
+            workers = PaddedRunner(graph, weights, threads=threads, providers=resolved, width=width, max_tokens=longest)
             fallback = workers.fallback
         else:
             integer = variant in ("int8", "int8-reduced")

@@ -31,28 +31,40 @@ def resolve(names: Sequence[str]) -> list[str]:
     Raises:
         ProviderError: a provider that can't be had here; the message says why and what to do.
     """
-    if isinstance(names, str):
-        raise ProviderError(f"providers must be a list: providers=[{names!r}]")
+    if not isinstance(names, list | tuple):
+        raise ProviderError(f"providers must be a list, not {names!r}: such as providers=['cuda']")
     if not names:
-        raise ProviderError('providers is empty: name one, such as providers=["cuda"], or pass None for the CPU')
-    return [_resolve(name) for name in names]
+        raise ProviderError("providers is empty: name one, such as providers=['cuda'], or pass None for the CPU")
+    for name in names:
+        if not isinstance(name, str):
+            raise ProviderError(f"a provider is a name, not {name!r}; options of a provider can't be given")
+    resolved = [str(PROVIDERS.get(name, name)) for name in names]
+    if len(set(resolved)) < len(resolved):
+        raise ProviderError(f"providers {', '.join(names)}: one is there twice")
+    if CPU in resolved[:-1]:
+        raise ProviderError(f"providers {', '.join(names)}: the CPU takes every node, so it can only be the last")
+    for name in resolved:
+        _check(name)
+    return resolved
 
 
-def _resolve(asked: str) -> str:
+def _check(name: str) -> None:
+    """Raise unless ONNX Runtime has a provider, as far as can be told before a session is made."""
     from embedge import cuda
 
-    name = PROVIDERS.get(asked, asked)
     if name in cuda.LIBRARIES:
         reasons = cuda.why_not(name)
         if reasons:
             raise ProviderError(f"{name} can't be used here: {'; and '.join(reasons)}")
     available = onnxruntime.get_available_providers()
-    if name not in available:
-        raise ProviderError(
-            f"provider {asked!r} is not in the installed onnxruntime {onnxruntime.__version__}, which has "
-            f"{', '.join(available)}; install the onnxruntime package that has it, or leave providers out"
-        )
-    return name
+    if name in available:
+        return
+    if name not in onnxruntime.get_all_providers():
+        raise ProviderError(f"there is no provider {name!r}: give {', '.join(PROVIDERS)}, or ONNX Runtime's own name")
+    raise ProviderError(
+        f"{name} is not in the installed onnxruntime {onnxruntime.__version__}, which has {', '.join(available)}; "
+        "install the onnxruntime package that has it, or leave providers out"
+    )
 
 
 def find_fallback(session: onnxruntime.InferenceSession, providers: Sequence[str]) -> str | None:

@@ -23,13 +23,13 @@ def run(options: argparse.Namespace) -> int:
     import numpy as np
     import tokenizers
 
-    from embedge import cuda, session  # first, since they switch the telemetry of onnxruntime off
+    from embedge import cuda, session, variants  # first, since they switch the telemetry of onnxruntime off
     from embedge.bundle import Bundle
     from embedge.cpus import cpu_budget, cpu_name
 
     import onnxruntime  # isort: skip
 
-    budget = cpu_budget()
+    budget, reasons = cpu_budget(), cuda.why_not(session.CUDA)
     rows = [
         ("embedge", __version__),
         ("python", f"{platform.python_version()} ({sys.executable})"),
@@ -40,16 +40,18 @@ def run(options: argparse.Namespace) -> int:
         ("CPU", cpu_name()),
         ("CPU features", ", ".join(_features()) or "unknown"),
         ("threads", f"{budget.threads}, from {budget.reason}"),
-        ("int8 products", "exact" if session.int8_is_exact() else "overflow; variant int8-reduced is the one to run"),
+        ("int8 products", "exact" if variants.int8_is_exact() else "overflow; variant int8-reduced is the one to run"),
         ("providers", ", ".join(onnxruntime.get_available_providers())),
         ("GPU", _gpus()),
-        *zip(["cuda", ""], cuda.why_not(session.CUDA) or ["can be used"], strict=False),
+        *[("" if number else "CUDA", reason) for number, reason in enumerate(reasons or ["can be used"])],
         ("telemetry", "off"),
     ]
     try:
         bundle = Bundle.open(find_bundle(options.model))
         rows.append(("bundle", f"{bundle.path} ({bundle.manifest.source.id})"))
-        rows.append(("variant", variant_here(bundle.manifest)))
+        rows.append(("variant", variant_here(bundle.manifest, session.CPU)))
+        if not reasons:
+            rows.append(("with CUDA", variant_here(bundle.manifest, session.CUDA)))
     except BundleError as exc:
         if options.model:
             print_table(rows)

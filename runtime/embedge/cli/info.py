@@ -16,6 +16,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run ``embedge info``."""
     from embedge.bundle import Bundle
+    from embedge.session import CPU, CUDA
 
     bundle = Bundle.open(find_bundle(options.model))
     manifest = bundle.manifest
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         ("format", f"version {manifest.format_version}, written by {manifest.created_by}"),
         ("size", f"{sum(file.bytes for file in manifest.files.values()) / 1e6:.1f} MB"),
     ]
-    rows.append(("runs here", variant_here(manifest)))
+    rows += [("on this CPU", variant_here(manifest, CPU)), ("with CUDA", variant_here(manifest, CUDA))]
     for name, variant in manifest.variants.items():
         size = sum(manifest.files[file].bytes for file in (variant.graph, variant.weights))
         fidelity = variant.fidelity

@@ -25,13 +25,18 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--variant", default="auto", metavar="NAME", help="int8, int8-reduced, fp32 or fp16; default: auto"
     )
+    add_provider(parser)
+    parser.add_argument("--threads", type=positive, metavar="N", help="default: all CPUs this process may use")
+
+
+def add_provider(parser: argparse.ArgumentParser) -> None:
+    """Where to run, as an option."""
     parser.add_argument(
         "--provider",
         action="append",
         metavar="NAME",
         help="where to run: cpu, cuda or another of ONNX Runtime's; again for what that leaves; default: cpu",
     )
-    parser.add_argument("--threads", type=positive, metavar="N", help="default: all CPUs this process may use")
 
 
 def find_bundle(asked: str | None) -> Path:
@@ -63,11 +68,11 @@ def positive(text: str) -> int:
     return number
 
 
-def variant_here(manifest: "Manifest") -> str:
-    """The variant that this machine would run, or why it has none."""
-    from embedge.session import choose_variant
+def variant_here(manifest: "Manifest", provider: str) -> str:
+    """The variant that this machine would run on ``provider``, in ONNX Runtime's name, or why it has none."""
+    from embedge.variants import choose_variant
 
     try:
-        return choose_variant(manifest.variants, "auto")
+        return choose_variant(manifest.variants, "auto", [provider])
     except ProviderError as exc:
         return f"none: {exc}"

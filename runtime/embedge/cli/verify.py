@@ -2,13 +2,14 @@
 
 import argparse
 
-from embedge.cli.model import add_bundle, find_bundle
+from embedge.cli.model import add_bundle, add_provider, find_bundle
 from embedge.errors import BundleError, ProviderError
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Options of ``embedge verify``."""
     add_bundle(parser)
+    add_provider(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -16,19 +17,22 @@ def run(options: argparse.Namespace) -> int:
     from embedge import fingerprint
     from embedge.bundle import Bundle
     from embedge.embedder import Embedder
-    from embedge.session import choose_variant
+    from embedge.providers import resolve
+    from embedge.variants import choose_variant
 
     path = find_bundle(options.model)
+    providers = resolve(options.provider or ["cpu"])
+    where = ", ".join(options.provider or ["cpu"])
     bundle = Bundle.open(path)
     bundle.verify()
     print(f"{len(bundle.manifest.files)} files have their sealed bytes")
     for name, variant in bundle.manifest.variants.items():
         try:
-            choose_variant(bundle.manifest.variants, name)
+            choose_variant(bundle.manifest.variants, name, providers)
         except ProviderError as exc:  # that nothing would run it here is not the bundle's fault
             print(f"{name}: not run: {exc}")
             continue
-        with Embedder.load(path, variant=name) as model:
+        with Embedder.load(path, variant=name, providers=options.provider) as model:
             cosine = fingerprint.cosine(model)
         # Written so that NaN fails.
         if not cosine >= fingerprint.SMALLEST_COSINE:
@@ -36,5 +40,5 @@ def run(options: argparse.Namespace) -> int:
                 f"{path / variant.graph} gives other vectors here than where it was sealed: cosine {cosine:.6f}; "
                 f"use another variant than this one ({variant.kernels})"
             )
-        print(f"{name}: vectors as sealed, cosine {cosine:.6f}")
+        print(f"{name} on {where}: vectors as sealed, cosine {cosine:.6f}")
     return 0

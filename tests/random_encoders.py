@@ -33,8 +33,11 @@ _VOCABULARY = 1000
 LONGEST = 64
 
 
-def write(directory: Path, model_type: str, passages: Sequence[str]) -> Path:
-    """Write a checkpoint as transformers saves it, with weights about as far from zero as trained ones."""
+def write(directory: Path, model_type: str, passages: Sequence[str], **changes: Any) -> Path:
+    """Write a checkpoint as transformers saves it, with weights about as far from zero as trained ones.
+
+    ``changes`` are of its configuration.
+    """
     import torch
     from transformers import AutoConfig, AutoModel
 
@@ -45,7 +48,7 @@ def write(directory: Path, model_type: str, passages: Sequence[str]) -> Path:
     if robertas:
         sizes |= {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
     longest = LONGEST + 2 if robertas else LONGEST
-    settings = {"vocab_size": _VOCABULARY, "max_position_embeddings": longest, **sizes, **SIZES[model_type]}
+    settings = {"vocab_size": _VOCABULARY, "max_position_embeddings": longest, **sizes, **SIZES[model_type], **changes}
     torch.manual_seed(0)
     model = AutoModel.from_config(AutoConfig.for_model(model_type, **settings)).eval()
     with torch.no_grad():

@@ -14,7 +14,9 @@ from conftest import assert_graphs_are_valid, random_weights
 from safetensors.numpy import load_file, save_file
 
 from embedge import Bundle, CheckpointError, Embedder, ExportError, FidelityError, session
+from embedge.cli import main
 from embedge_export import ExportReport, export, probe, quantize, registry
+from embedge_export.builder import GraphBuilder
 from embedge_export.calibration import verification_texts
 
 MakeCheckpoint = Callable[..., Path]
@@ -62,6 +64,28 @@ def test_the_reduced_graph_has_no_operator_whose_bits_depend_on_the_instruction_
         operators = {node.op_type for node in graph.node}
         assert ("MultiHeadAttention" in operators) == expected
         assert not operators & {"Softmax", "Attention", "ReduceSum"}
+
+
+def test_the_manifest_says_where_bits_depend_on_the_batch(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = make_checkpoint()
+    assert export(source, tmp_path / "same", precision=["fp32"]).manifest.variants["fp32"].batch_invariant
+    original = GraphBuilder.add
+
+    def add(self: GraphBuilder, kind: str, name: str, *inputs: str, **attributes: Any) -> str:
+        if name != "embedding":
+            return original(self, kind, name, *inputs, **attributes)
+        size = original(self, "Cast", "size", original(self, "Size", "count", "input_ids"), to=onnx.TensorProto.FLOAT)
+        small = original(self, "Mul", "small", size, self.scalar(np.float32(1e-6)))
+        return original(self, kind, name, original(self, "Add", "sum", *inputs, small), **attributes)
+
+    monkeypatch.setattr(GraphBuilder, "add", add)
+    depends = export(source, tmp_path / "depends", precision=["fp32"]).manifest.variants["fp32"]
+    assert not depends.batch_invariant
+    for name, told in (("same", "same bits in every batch"), ("depends", "bits depend on the batch")):
+        assert main(["info", str(tmp_path / name)]) == 0
+        assert told in capsys.readouterr().out
 
 
 def test_minilm_is_recognised_by_its_weights(bundle: Path) -> None:

@@ -91,12 +91,25 @@ def test_the_tokenizers_limit_counts_where_sentence_transformers_tells_none(
     source = make_checkpoint()
     (source / "tokenizer_config.json").write_text('{"model_max_length": 100}')
     assert export(source, tmp_path / "a", precision=["fp32"]).manifest.max_tokens == 100
+    (source / "sentence_bert_config.json").write_text('{"max_seq_length": null}')
+    assert export(source, tmp_path / "b", precision=["fp32"]).manifest.max_tokens == 100
     (source / "tokenizer_config.json").write_text('{"model_max_length": 1000000000000000019884624838656}')
-    assert export(source, tmp_path / "b", precision=["fp32"]).manifest.max_tokens == 512
+    assert export(source, tmp_path / "c", precision=["fp32"]).manifest.max_tokens == 512
 
 
-@pytest.mark.parametrize("pad", [None, -1, "1"])
-def test_a_roberta_without_a_padding_token_is_refused(
+@pytest.mark.parametrize("limit", [0, -1, 2, 20.5, "20", True])
+def test_a_tokenizers_limit_that_makes_no_sense_is_named(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, limit: object
+) -> None:
+    source = make_checkpoint()
+    (source / "tokenizer_config.json").write_text(json.dumps({"model_max_length": limit}))
+    with pytest.raises(CheckpointError, match=r"tokenizer_config\.json: model_max_length is"):
+        export(source, tmp_path / "out")
+    assert export(source, tmp_path / "out", max_tokens=20, precision=["fp32"]).manifest.max_tokens == 20
+
+
+@pytest.mark.parametrize("pad", [None, -1, "1", 509, 510, 511, 512, 5000])
+def test_a_roberta_whose_padding_token_leaves_no_positions_is_refused(
     make_checkpoint: MakeCheckpoint, tmp_path: Path, pad: object
 ) -> None:
     source = make_checkpoint()

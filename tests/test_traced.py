@@ -4,11 +4,15 @@
 """
 
 import json
+import logging
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import random_encoders
 from conftest import assert_graphs_are_valid, calibrate_briefly
@@ -125,15 +129,50 @@ def test_a_fusion_that_is_fast_is_made(
     assert_same_vectors(source, report, passages[:20], "mean")
 
 
+@pytest.mark.parametrize(
+    ("model_type", "step", "operator"),
+    [
+        ("roberta", "fuse_attention", "MultiHeadAttention"),
+        ("roberta", "fuse_gelu", "Gelu"),
+        ("mpnet", "fuse_gelu", "Gelu"),
+    ],
+)
 def test_a_fusion_that_did_not_happen_fails_the_export(
-    make_encoder: MakeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_encoder: MakeEncoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model_type: str,
+    step: str,
+    operator: str,
 ) -> None:
     from onnxruntime.transformers import optimizer
 
-    monkeypatch.setattr(optimizer.BertOnnxModel, "fuse_attention", lambda self: None)
-    with pytest.raises(ExportError, match="0 instead of 2 MultiHeadAttention"):
-        export(make_encoder("roberta"), tmp_path / "out", via="optimum", pooling="mean")
+    monkeypatch.setattr(optimizer.BertOnnxModel, step, lambda self: None)
+    with pytest.raises(ExportError, match=f"0 instead of 2 {operator}"):
+        export(make_encoder(model_type), tmp_path / "out", via="optimum", pooling="mean")
     assert not (tmp_path / "out").exists()
+
+
+def test_attention_has_no_padding_mask(make_encoder: MakeEncoder, tmp_path: Path) -> None:
+    """With one, the kernel for texts without padding is not taken."""
+    export(make_encoder("roberta"), tmp_path / "out", precision=["fp32"], via="optimum", pooling="mean")
+    nodes = onnx.load(tmp_path / "out" / "model.fp32.onnx", load_external_data=False).graph.node
+    attentions = [node for node in nodes if node.op_type == "MultiHeadAttention"]
+    assert len(attentions) == 2
+    assert not any("".join(node.input[4:]) for node in attentions)
+
+
+def test_a_mask_that_the_tokens_decide_stays(make_encoder: MakeEncoder, tmp_path: Path) -> None:
+    from embedge_export import rewrite
+
+    export(make_encoder("roberta"), tmp_path / "out", precision=["fp32"], via="optimum", pooling="mean")
+    model = onnx.load(tmp_path / "out" / "model.fp32.onnx")
+    model.graph.node.insert(0, onnx.helper.make_node("Cast", ["input_ids"], ["mask"], to=onnx.TensorProto.INT32))
+    for node in model.graph.node:
+        if node.op_type == "MultiHeadAttention":
+            node.input[4] = "mask"
+    kept = [node for node in rewrite.read(model).nodes if node.op_type == "MultiHeadAttention"]
+    assert [node.input[4] for node in kept] == ["mask", "mask"]
 
 
 # What can't be traced
@@ -148,6 +187,64 @@ def test_a_traced_graph_that_gives_other_vectors_is_not_written(
     with pytest.raises(FidelityError, match="transformers in PyTorch"):
         export(source, tmp_path / "out", via="optimum", pooling="mean")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_bigbird_of_blocks_is_refused(passages: list[str], tmp_path: Path) -> None:
+    source = random_encoders.write(tmp_path / "big_bird", "big_bird", passages, attention_type="block_sparse")
+    with pytest.raises(CheckpointError, match="block-sparse attention can't be traced"):
+        export(source, tmp_path / "out", pooling="mean")
+
+
+def test_a_trace_that_is_wrong_for_long_texts_only_is_not_written(
+    make_encoder: MakeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from embedge_export import traced
+
+    original = traced.Traced.embed
+    monkeypatch.setattr(traced.Traced, "embed", lambda self, ids: original(self, ids[:60]))
+    with pytest.raises(FidelityError):
+        export(make_encoder("mpnet"), tmp_path / "out", precision=["fp32"], pooling="mean")
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_named(make_encoder: MakeEncoder, tmp_path: Path, number: float) -> None:
+    """In a word that no text of the comparison has."""
+    from safetensors.numpy import load_file, save_file
+
+    source = make_encoder("mpnet")
+    tensors = load_file(source / "model.safetensors")
+    tensors["embeddings.word_embeddings.weight"][-1, 0] = number
+    save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"word_embeddings\.weight holds NaN or infinity"):
+        export(source, tmp_path / "out", pooling="mean")
+
+
+def test_weights_that_are_too_many_are_named(make_encoder: MakeEncoder, tmp_path: Path) -> None:
+    source = make_encoder("mpnet")
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    with pytest.raises(CheckpointError, match=r"config.json does not call for, the first is .*layer\.1\."):
+        export(source, tmp_path / "out", pooling="mean")
+
+
+@pytest.mark.parametrize("via", ["auto", "optimum"])
+def test_a_decoder_is_refused_both_ways(make_encoder: MakeEncoder, tmp_path: Path, via: Any) -> None:
+    source = make_encoder("bert")
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, "is_decoder": True}))
+    with pytest.raises(CheckpointError, match="a decoder is not supported"):
+        export(source, tmp_path / "out", pooling="mean", via=via)
+
+
+def test_an_extra_that_does_not_fit_together_is_told_of(
+    make_encoder: MakeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_encoder("mpnet")
+    for name in ("embedge_export.traced", "embedge_export.fusion"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "optimum.exporters.onnx", types.ModuleType("optimum.exporters.onnx"))
+    with pytest.raises(ExportError, match=r"another version of optimum\.exporters\.onnx .*'embedge\[optimum\]'"):
+        export(source, tmp_path / "out", pooling="mean")
 
 
 def test_missing_weights_are_not_made_up(make_encoder: MakeEncoder, tmp_path: Path) -> None:
@@ -166,6 +263,7 @@ def test_missing_weights_are_not_made_up(make_encoder: MakeEncoder, tmp_path: Pa
     [
         ("truncated", "transformers can't read"),
         ("unknown type", "transformers does not know model_type 'tomorrow'"),
+        ("no type", r"transformers does not know model_type \['mpnet'\]"),
         ("code of its own", "transformers does not know model_type 'mine', and code .* is not run"),
     ],
 )
@@ -177,6 +275,8 @@ def test_what_transformers_can_not_read_is_said(
     if damage == "truncated":
         weights = source / "model.safetensors"
         weights.write_bytes(weights.read_bytes()[:5000])
+    elif damage == "no type":
+        (source / "config.json").write_text(json.dumps({**config, "model_type": ["mpnet"]}))
     elif damage == "unknown type":
         (source / "config.json").write_text(json.dumps({**config, "model_type": "tomorrow"}))
     else:
@@ -194,10 +294,17 @@ def test_what_transformers_can_not_read_is_said(
 def test_tracing_says_nothing_but_its_steps(
     make_encoder: MakeEncoder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    import torch
+    from transformers import AutoModel
+
     source = make_encoder("deberta")
+    AutoModel.from_pretrained(source).save_pretrained(source, max_shard_size="100KB")
+    (source / "model.safetensors").unlink()
+    before = logging.root.manager.disable, torch.is_grad_enabled()
     capfd.readouterr()
     export(source, tmp_path / "out", precision=["fp32"], pooling="mean")
     assert capfd.readouterr() == ("", "")
+    assert (logging.root.manager.disable, torch.is_grad_enabled()) == before
 
 
 def test_tracing_a_directory_asks_nothing_of_the_network(

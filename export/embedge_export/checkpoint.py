@@ -55,10 +55,12 @@ def load(
     _check_options(max_tokens, pooling, query_prompt, document_prompt)
     directory, model_id, revision = _find(source)
     config = read_object(directory / "config.json")
+    families.check_encoder(config)
     vocabulary = families.size(config, "vocab_size")
     digest = hash_file(directory / WEIGHTS) if (directory / WEIGHTS).is_file() else None
     known = _known(model_id, digest, directory)
     transformer = read_object(directory / "sentence_bert_config.json", optional=True)
+    told = _told_limit(directory, transformer) if max_tokens is None else None
     st_prompts = _prompts(directory / "config_sentence_transformers.json")
     told_pooling = _pooling(directory)
     pooling = pooling or told_pooling or (known.pooling if known else None)
@@ -78,9 +80,7 @@ def load(
         vocabulary_size=vocabulary,
         tokenizer=load_tokenizer(directory, vocabulary, lower_case=bool(transformer.get("do_lower_case"))),
         pooling=pooling,
-        max_tokens=_limit(
-            max_tokens, _told_limit(directory, transformer), known, families.positions(config), directory
-        ),
+        max_tokens=_limit(max_tokens, told, known, families.positions(config)),
         prompts=Prompts(
             query=_first(query_prompt, st_prompts.get("query"), known.query_prompt if known else None),
             document=_first(
@@ -166,15 +166,21 @@ def _pooling(directory: Path) -> Pooling | None:
     raise CheckpointError(f"{path} asks for {' + '.join(sorted(modes))} pooling; embedge writes cls or mean")
 
 
-def _told_limit(directory: Path, transformer: dict[str, Any]) -> object:
+def _told_limit(directory: Path, transformer: dict[str, Any]) -> int | None:
     """The limit that sentence-transformers would take beside the model's positions, ``None`` where none is told."""
-    if "max_seq_length" in transformer:
-        return transformer["max_seq_length"]
-    limit = read_object(directory / "tokenizer_config.json", optional=True).get("model_max_length")
-    return limit if type(limit) is int and limit < _NO_LIMIT else None
+    path, name = directory / "sentence_bert_config.json", "max_seq_length"
+    limit = transformer.get(name)
+    if limit is None:
+        path, name = directory / "tokenizer_config.json", "model_max_length"
+        limit = read_object(path, optional=True).get(name)
+        if limit is None or (isinstance(limit, int | float) and limit > _NO_LIMIT):
+            return None
+    if type(limit) is not int or limit < 3:
+        raise CheckpointError(f"{path}: {name} is {limit!r}, which leaves no room for a text; give --max-tokens")
+    return limit
 
 
-def _limit(asked: int | None, told: object, known: KnownModel | None, positions: int, directory: Path) -> int:
+def _limit(asked: int | None, told: int | None, known: KnownModel | None, positions: int) -> int:
     """The model's longest input in tokens."""
     if asked is not None:
         if not 3 <= asked <= positions:
@@ -182,11 +188,6 @@ def _limit(asked: int | None, told: object, known: KnownModel | None, positions:
         return asked
     if told is None:
         return min(known.max_tokens if known else positions, positions)
-    if type(told) is not int or told < 3:
-        raise CheckpointError(
-            f"{directory / 'sentence_bert_config.json'}: max_seq_length is {told!r}, which leaves no room for a text; "
-            "give --max-tokens"
-        )
     return min(told, positions)
 
 

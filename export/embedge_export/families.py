@@ -85,10 +85,20 @@ def counted_from(config: Mapping[str, Any]) -> int | None:
 
 
 def positions(config: Mapping[str, Any]) -> int:
-    """How many tokens a text may have."""
+    """How many tokens a text may have; ``CheckpointError`` where that leaves no room for one."""
     pad = counted_from(config)
     table = size(config, "max_position_embeddings")
-    return table if pad is None else table - pad - 1
+    count = table if pad is None else table - pad - 1
+    if count < 3:
+        counted = "" if pad is None else f", counted from pad_token_id {pad},"
+        raise CheckpointError(f"config.json: max_position_embeddings {table}{counted} leaves no room for a text")
+    return count
+
+
+def check_encoder(config: Mapping[str, Any]) -> None:
+    """Raise ``CheckpointError`` for a decoder."""
+    if config.get("is_decoder") or config.get("add_cross_attention"):
+        raise CheckpointError("config.json: a decoder is not supported; choose an encoder checkpoint")
 
 
 def size(config: Mapping[str, Any], name: str) -> int:

@@ -17,16 +17,23 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from optimum.exporters.onnx import onnx_export_from_model
+from transformers.utils import logging as transformers_logging
 
 from embedge.errors import ExportError
 from embedge_export import families
 from embedge_export.kernels import skip_layer_norm_is_fast
 
+from onnxruntime.transformers.fusion_options import FusionOptions  # isort: skip - after embedge.session, by way of
+from onnxruntime.transformers.optimizer import optimize_model  # isort: skip - kernels, which switches telemetry off
+
 # Model types whose attention the optimizer is known to fuse, in every layer.
-_FUSIBLE = (
+_ATTENTION_FUSED = (
     *("bert", "big_bird", "camembert", "data2vec-text", "distilbert", "electra", "ibert", "rembert", "roberta"),
     "xlm-roberta",
 )
+# Those that have two LayerNorms in each layer, one more, and an activation in each layer.
+_NORMS_FUSED = (*_ATTENTION_FUSED, "albert", "convbert", "deberta", "deberta-v2", "modernbert", "mpnet", "roformer")
 _GELUS = {"gelu": "Gelu", "gelu_new": "FastGelu"}
 
 
@@ -36,10 +43,6 @@ def trace(network: Any, config: Mapping[str, Any]) -> onnx.ModelProto:
     Raises:
         ExportError: optimum can't export it, or fusions that its model type must have did not happen.
     """
-    from onnxruntime.transformers.fusion_options import FusionOptions
-    from onnxruntime.transformers.optimizer import optimize_model
-    from optimum.exporters.onnx import onnx_export_from_model
-
     options = FusionOptions("bert")
     options.use_multi_head_attention = True
     options.enable_bias_gelu = options.enable_bias_skip_layer_norm = options.enable_embed_layer_norm = False
@@ -59,26 +62,31 @@ def trace(network: Any, config: Mapping[str, Any]) -> onnx.ModelProto:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep torch, transformers and optimum from telling of their inner affairs; errors are raised besides."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    before, bars = logging.root.manager.disable, transformers_logging.is_progress_bar_enabled()
+    logging.disable(max(before, logging.WARNING))
+    transformers_logging.disable_progress_bar()
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
 def _check(operators: Counter[str], config: Mapping[str, Any]) -> None:
     """Fail where a fusion that must have happened did not, as after a release of torch that traces in another way."""
-    if config.get("model_type") not in _FUSIBLE:
-        return
     config = families.bert_config(config)
+    if config["model_type"] not in _NORMS_FUSED:
+        return
     layers = families.size(config, "num_hidden_layers")
-    expected = {"MultiHeadAttention": layers, "LayerNormalization": 2 * layers + 1}
+    expected = {"LayerNormalization": 2 * layers + 1}
     activation = config.get("hidden_act", "gelu")
     if activation in _GELUS:
         expected[_GELUS[activation]] = layers
+    if config["model_type"] in _ATTENTION_FUSED:
+        expected["MultiHeadAttention"] = layers
     norms = operators["LayerNormalization"] + operators["SkipLayerNormalization"]
     found = {**operators, "LayerNormalization": norms}
     missed = [

@@ -140,9 +140,10 @@ def _load_model(checkpoint: Checkpoint, via: str, precision: Sequence[str], step
         raise ExportError(f"{checkpoint.directory / 'config.json'}: {why}, and fp16 is for hand-written graphs only")
     try:
         from embedge_export.traced import Traced
-    except ModuleNotFoundError as exc:
-        where = checkpoint.directory / "config.json"
-        raise ExportError(f"{where}: {why}, which needs {exc.name}: pip install 'embedge[optimum]'") from exc
+    except ImportError as exc:
+        where, name = checkpoint.directory / "config.json", exc.name or "a module"
+        needed = name if isinstance(exc, ModuleNotFoundError) else f"another version of {name} ({exc})"
+        raise ExportError(f"{where}: {why}, which needs {needed}: pip install 'embedge[optimum]'") from exc
     step(f"tracing the model: {why}")
     return Traced.load(checkpoint)
 

@@ -80,8 +80,10 @@ def read(model: onnx.ModelProto) -> Network:
                 "ConstantOfShape", name, shape, value=onnx.numpy_helper.from_array(np.array([_FILLED[name]], np.int64))
             )
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    producers = {name: node for node in model.graph.node for name in node.output}
     for node in model.graph.node:
-        if node.op_type == "MultiHeadAttention" and len(node.input) > _PADDING_MASK:
+        masked = node.op_type == "MultiHeadAttention" and len(node.input) > _PADDING_MASK
+        if masked and not _reads_ids(node.input[_PADDING_MASK], producers):
             node.input[_PADDING_MASK] = ""
     output = model.graph.output[0].name
     nodes = _needed([*g.nodes, *model.graph.node], output)
@@ -157,6 +159,14 @@ def _is_matrix(constant: npt.NDArray[Any] | None) -> bool:
 
 def _looks_words_up(node: onnx.NodeProto, constants: Mapping[str, npt.NDArray[Any]]) -> bool:
     return node.op_type == "Gather" and node.input[1] == "input_ids" and node.input[0] in constants
+
+
+def _reads_ids(name: str, producers: Mapping[str, onnx.NodeProto]) -> bool:
+    """Whether a value depends on which tokens a text has, and not on how many and on the attention mask alone."""
+    if name == "input_ids":
+        return True
+    node = producers.get(name)
+    return node is not None and node.op_type != "Shape" and any(_reads_ids(each, producers) for each in _reads(node))
 
 
 def _needed(nodes: Sequence[onnx.NodeProto], output: str) -> list[onnx.NodeProto]:

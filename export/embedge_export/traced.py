@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from transformers import CONFIG_MAPPING, AutoModel
 
 from embedge.errors import CheckpointError, ExportError
 from embedge_export import rewrite
@@ -71,8 +73,6 @@ class Traced:
 
     def embed(self, ids: Sequence[int]) -> Array:
         """See `Model`."""
-        import torch
-
         with torch.inference_mode(), quiet():
             tokens = torch.tensor([list(ids)])
             states = self.torch_model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).last_hidden_state[0]
@@ -126,10 +126,8 @@ def _values(path: Path, names: Sequence[str], calibration: Sequence[Sequence[int
 
 
 def _load(checkpoint: Checkpoint) -> Any:
-    from transformers import CONFIG_MAPPING, AutoModel
-
     directory, kind = checkpoint.directory, checkpoint.config.get("model_type")
-    if kind not in CONFIG_MAPPING:
+    if not (isinstance(kind, str) and kind in CONFIG_MAPPING):
         own = ", and code that comes with a checkpoint is not run" if "auto_map" in checkpoint.config else ""
         raise CheckpointError(f"{directory / 'config.json'}: transformers does not know model_type {kind!r}{own}")
     try:
@@ -138,10 +136,28 @@ def _load(checkpoint: Checkpoint) -> Any:
         )
     except Exception as exc:
         raise CheckpointError(f"transformers can't read {directory}: {' '.join(str(exc).split())}") from exc
+    if getattr(model.config, "attention_type", "original_full") != "original_full":
+        # BigBird's code switches itself to full attention, for good, when it meets a short text.
+        raise CheckpointError(
+            f"{directory / 'config.json'}: block-sparse attention can't be traced: set attention_type 'original_full'"
+        )
+    state = model.state_dict()
     missing = [name for name in told["missing_keys"] if "pooler" not in name]
     if missing:
         raise CheckpointError(
             f"{directory}: the weights lack {len(missing)} tensors that config.json calls for, the first is "
             f"{missing[0]}; the vectors would be random"
         )
+    # Heads are left out; what lies where the model has its own tensors is part of a larger model.
+    parts, prefix = {name.partition(".")[0] for name in state}, f"{model.base_model_prefix}."
+    surplus = [name for name in told["unexpected_keys"] if name.removeprefix(prefix).partition(".")[0] in parts]
+    surplus = [name for name in surplus if not name.endswith("position_ids")]
+    if surplus:
+        raise CheckpointError(
+            f"{directory}: the weights have {len(surplus)} tensors that config.json does not call for, the first is "
+            f"{surplus[0]}; the vectors would not be this model's"
+        )
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{directory}: tensor {name} holds NaN or infinity; the checkpoint is damaged")
     return model.eval().float()

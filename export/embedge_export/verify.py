@@ -24,6 +24,8 @@ FLOORS = {
 # The reference takes 0.1 s a text, int8 is compared by the fast fp32 graph.
 _REFERENCE_TEXTS = 12
 _REFERENCE_CHARS = 200
+# A thousand tokens or so, or as many as the model takes: sparse attention and other changes with length show.
+_LONG_CHARS = 6000
 
 # 29 texts, each cut to these numbers of words: half a second with bge-small.
 _INVARIANCE_STEP = 3
@@ -31,8 +33,10 @@ _INVARIANCE_WORDS = (2, 6, 20)
 
 
 def reference_vectors(model: Model, tokenizer: Tokenizer) -> tuple[list[str], npt.NDArray[np.float64]]:
-    """A few short texts and the vectors that they must have. Shape: ``(n, hidden)``."""
-    some = [text for text in verification_texts() if len(text) <= _REFERENCE_CHARS][:_REFERENCE_TEXTS]
+    """A few short texts and a long one, and the vectors that they must have. Shape: ``(n, hidden)``."""
+    texts = verification_texts()
+    some = [text for text in texts if len(text) <= _REFERENCE_CHARS][:_REFERENCE_TEXTS]
+    some.append(" ".join(texts)[:_LONG_CHARS])
     ids = tokenizer.encode(some).ids
     return some, np.array([model.embed(tokens) for tokens in ids], np.float64)
 

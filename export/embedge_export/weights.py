@@ -73,8 +73,6 @@ def load_encoder(directory: Path, config: Mapping[str, Any]) -> Encoder:
 
 def _check_config(config: Mapping[str, Any], directory: Path) -> None:
     where = directory / "config.json"
-    if config.get("is_decoder") or config.get("add_cross_attention"):
-        raise CheckpointError(f"{where}: a decoder is not supported; choose an encoder checkpoint")
     hidden, heads = families.size(config, "hidden_size"), families.size(config, "num_attention_heads")
     if hidden % heads:
         raise CheckpointError(f"{where}: hidden_size {hidden} can't be divided among {heads} heads")

@@ -64,7 +64,7 @@ class Variant(NamedTuple):
     kernels: str
     fidelity: Fidelity
     batch_invariant: bool
-    """Whether a text had the same bits alone and among others, on one thread and on several, when it was written."""
+    """Whether texts had the same bits, when it was written, in one list and each by itself, spread over all threads."""
     fingerprint: tuple[str, ...]
     """A vector for each of :attr:`Manifest.fingerprint_texts`: little-endian float32 in base64."""
 

@@ -5,18 +5,19 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from embedge import runner
 from embedge.bundle import Bundle
 from embedge.cpus import cpu_budget
 from embedge.errors import InputError
 from embedge.manifest import TOKENIZER, Manifest
 from embedge.progress import Progress
-from embedge.schedule import Workers
-from embedge.session import CPU, Engine
+from embedge.runner import Runner
+from embedge.session import CPU
 from embedge.tokenizer import Tokenizer
 from embedge.variants import choose_variant
 from embedge.vectors import Dtype, FloatArray, check_form, encode
@@ -29,16 +30,6 @@ _WINDOW = 1024
 _MOST_THREADS = 1024
 
 Overflow = Literal["truncate", "error"]
-
-
-class Runner(Protocol):
-    """Token ids to vectors: :class:`embedge.schedule.Workers`, or :class:`embedge.padded.PaddedRunner` for fp16."""
-
-    def run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
-        """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``."""
-
-    def close(self) -> None:
-        """Wait for the calls under way; later ones raise an ``EmbedgeError``."""
 
 
 class Embedder:
@@ -94,20 +85,7 @@ class Embedder:
         if threads is None:
             threads = cpu_budget().threads
         tokenizer = Tokenizer(bundle.file(TOKENIZER), manifest.max_tokens)
-        files = manifest.variants[variant]
-        graph, weights = bundle.file(files.graph), bundle.file(files.weights)
-        workers: Runner
-        if variant == "fp16":
-            from embedge.padded import PaddedRunner
-
-            width, longest = manifest.dimensions, manifest.max_tokens
-            workers = PaddedRunner(graph, weights, threads=threads, providers=resolved, width=width, max_tokens=longest)
-            fallback = workers.fallback
-        else:
-            integer = variant in ("int8", "int8-reduced")
-            engine = Engine(graph, weights, threads=threads, providers=resolved, integer=integer)
-            workers = Workers(engine, threads=threads, width=manifest.dimensions)
-            fallback = engine.fallback
+        workers, fallback = runner.load(bundle, variant, threads=threads, providers=resolved)
         if fallback:
             warnings.warn(fallback, stacklevel=2)
         return cls(bundle, variant, tokenizer, workers, threads)

@@ -118,6 +118,7 @@ class Engine:
             from embedge.providers import find_fallback
 
             self.fallback = find_fallback(self._sessions[threads], self._maker.providers)
+            self.run(np.zeros((1, 2), np.int64), spread=True)  # what it can't run shows now
         after_fork(self, Engine._abandon_sessions)
 
     def run(self, ids: npt.NDArray[np.int64], *, spread: bool) -> FloatArray:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,18 @@ def test_exporting_twice_gives_the_same_bytes(make_checkpoint: MakeCheckpoint, t
         export(source, tmp_path / name, precision=["int8", "fp32"])
     for path in (tmp_path / "first").iterdir():
         assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+
+
+def test_cpus_with_other_instructions_write_the_same_weights(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    """Where numpy's BLAS and numpy itself can be told to take other kernels, as they do elsewhere."""
+    source = make_checkpoint()
+    code = "import sys; from embedge_export import export; export(*sys.argv[1:])"
+    for kernels, features in (("Haswell", ""), ("Nehalem", "AVX512F AVX512CD AVX512_SKX AVX512_ICL AVX512_SPR")):
+        environment = {**os.environ, "OPENBLAS_CORETYPE": kernels, "NPY_DISABLE_CPU_FEATURES": features}
+        command = [sys.executable, "-W", "ignore", "-c", code, str(source), str(tmp_path / kernels)]
+        subprocess.run(command, env=environment, check=True)
+    weights = [(tmp_path / kernels / "model.int8.bin").read_bytes() for kernels in ("Haswell", "Nehalem")]
+    assert weights[0] == weights[1]
 
 
 def test_the_graph_is_valid_and_needs_input_ids_only(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:

@@ -9,6 +9,10 @@ matrix is quantized in the order of the forward pass, on inputs that the quantiz
 3. *Rounding.* Weights are rounded so that the product changes least (:mod:`embedge_export.rounding`).
 4. *Bias.* It is set so that the mean output is the float encoder's.
 
+All of it is computed in double precision: the order in which a CPU's BLAS adds tips no rounding then, and machines with
+other instructions write the same bundle. In single precision they wrote bundles of the same mean cosine, but with
+nDCG@10 on SciFact up to 0.3 points apart.
+
 The graph pays little for it. Inputs that are a LayerNorm's output are shifted and divided by its weight and bias, and
 the residual, which reads the same output, multiplies the factors back in; the attention's context by the weights and
 biases of the values, since attention weights sum to 1; the activation's output is multiplied, not shifted.
@@ -30,7 +34,7 @@ from embedge_export.encoder import (
     QuantizedLinear,
     QuantizedTable,
 )
-from embedge_export.forward import activate, attend, normalize
+from embedge_export.forward import Array, activate, attend, normalize
 from embedge_export.rounding import column_scales, round_columns, round_rows
 from embedge_export.smoothing import find_smoothing
 
@@ -70,7 +74,8 @@ def int8(encoder: Encoder, calibration: Sequence[Sequence[int]]) -> Encoder:
     words = QuantizedTable(*round_rows(encoder.words))
     lengths = [len(ids) for ids in calibration]
     ids = np.concatenate([np.asarray(ids) for ids in calibration])
-    positions = encoder.positions[np.concatenate([encoder.position_ids(text) for text in calibration])]
+    rows = np.concatenate([encoder.position_ids(text) for text in calibration])
+    positions = encoder.positions[rows].astype(np.float64)
     x = _norm(words.codes[ids] * words.scale[ids] + positions, encoder.norm, encoder)
     exact = _norm(encoder.words[ids] + positions, encoder.norm, encoder)
     sites = []
@@ -85,8 +90,8 @@ def int8(encoder: Encoder, calibration: Sequence[Sequence[int]]) -> Encoder:
 
 
 def _quantize_layer(
-    layer: Layer, x: FloatArray, exact: FloatArray, lengths: Sequence[int], encoder: Encoder
-) -> tuple[_LayerSites, FloatArray, FloatArray]:
+    layer: Layer, x: Array, exact: Array, lengths: Sequence[int], encoder: Encoder
+) -> tuple[_LayerSites, Array, Array]:
     """Quantize a layer; also returns what the quantized and what the float matrices make of ``x`` and ``exact``."""
     heads = encoder.heads
     qkv, a, b = quantize_matrix(layer.qkv, x, exact)
@@ -102,37 +107,39 @@ def _quantize_layer(
 
 
 def quantize_matrix(
-    linear: Linear | QuantizedLinear, x: FloatArray, exact: FloatArray, zero_point: int = CENTRE
-) -> tuple[Site, FloatArray, FloatArray]:
+    linear: Linear | QuantizedLinear, x: Array, exact: Array, zero_point: int = CENTRE
+) -> tuple[Site, Array, Array]:
     """Quantize one matrix; also returns what the quantized one makes of ``x`` and the float one of ``exact``.
 
     ``x`` and ``exact`` are what a quantized and what a float network have before it. Shape: ``(tokens, in)``.
     """
     assert isinstance(linear, Linear)
     one_sided = zero_point != CENTRE
-    shift = np.zeros(x.shape[1], np.float32) if one_sided else (x.max(axis=0) + x.min(axis=0)) / 2
-    x = x - shift
-    smoothing = find_smoothing(x[:: max(1, len(x) // _SMOOTHING_TOKENS)], linear.weight, zero_point, _KAPPA)
+    weight = linear.weight.astype(np.float64)
+    middle = (x.max(axis=0) + x.min(axis=0)) / 2
+    shift = np.zeros(x.shape[1], np.float32) if one_sided else middle.astype(np.float32)
+    x = x.astype(np.float64) - shift
+    smoothing = find_smoothing(x[:: max(1, len(x) // _SMOOTHING_TOKENS)], weight, zero_point, _KAPPA)
     x /= smoothing
     smallest = max(float(-x.min()), 1e-6) / zero_point if one_sided else SMALLEST_SCALE
     x = _round_inputs(x, zero_point, smallest)
     mean = x.mean(axis=0)
-    hessian = (x - mean).T @ (x - mean) / np.float32(len(x))
-    weight = linear.weight * smoothing[:, None]
-    scale = column_scales(weight, np.diag(hessian), _LIMIT)
-    codes = round_columns(weight, hessian, scale, _LIMIT)
-    outputs = x @ codes.astype(np.float32) * scale
-    exact = exact @ linear.weight + linear.bias
-    bias = exact.mean(axis=0) - outputs.mean(axis=0)
+    hessian = (x - mean).T @ (x - mean) / len(x)
+    smoothed = weight * smoothing[:, None]
+    scale = column_scales(smoothed, np.diag(hessian), _LIMIT)
+    codes = round_columns(smoothed, hessian, scale, _LIMIT)
+    outputs = x @ codes.astype(np.float64) * scale
+    exact = exact.astype(np.float64) @ weight + linear.bias
+    bias = (exact.mean(axis=0) - outputs.mean(axis=0)).astype(np.float32)
     quantized = QuantizedLinear(codes, scale, bias, zero_point, smallest, smoothing if one_sided else None)
     return Site(quantized, shift, smoothing), outputs + bias, exact
 
 
-def _round_inputs(x: FloatArray, zero_point: int, smallest: float) -> FloatArray:
+def _round_inputs(x: Array, zero_point: int, smallest: float) -> Array:
     """What the graph's integers stand for."""
     largest = (np.abs(x) if zero_point == CENTRE else x).max(axis=1, keepdims=True)
     scale = np.maximum(largest * np.float32(1 / (255 - zero_point)), np.float32(smallest))
-    rounded: FloatArray = np.clip(np.rint(x / scale), -zero_point, 255 - zero_point) * scale
+    rounded: Array = np.clip(np.rint(x / scale), -zero_point, 255 - zero_point) * scale
     return rounded
 
 
@@ -162,5 +169,5 @@ def _add_bias(linear: QuantizedLinear, bias: FloatArray) -> QuantizedLinear:
     return replace(linear, bias=linear.bias + bias)
 
 
-def _norm(x: FloatArray, norm: LayerNorm, encoder: Encoder) -> FloatArray:
+def _norm(x: Array, norm: LayerNorm, encoder: Encoder) -> Array:
     return normalize(x, norm, encoder.epsilon)

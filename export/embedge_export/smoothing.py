@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from embedge_export.encoder import CENTRE, FloatArray
+from embedge_export.forward import Array
 
 _STEPS = 80
 _START_EXPONENT = 0.7
 
 
-def find_smoothing(x: FloatArray, weight: FloatArray, zero_point: int, kappa: float) -> FloatArray:
+def find_smoothing(x: Array, weight: Array, zero_point: int, kappa: float) -> FloatArray:
     """Factors to divide the channels of ``x`` by, with a geometric mean of 1. Shapes: ``(n, in)``, ``(in, out)``.
 
     Minimises by multiplicative steps::
@@ -35,12 +36,12 @@ def find_smoothing(x: FloatArray, weight: FloatArray, zero_point: int, kappa: fl
     log = _START_EXPONENT * np.log(largest) - (1 - _START_EXPONENT) * np.log(norm)
     best, best_cost = np.exp(log), np.inf
     for step in range(_STEPS):
-        smoothing = np.exp(log).astype(np.float32)
+        smoothing = np.exp(log)
         row_at, row_scale = _row_scales(x / smoothing, rows, zero_point)
         grown = magnitude * smoothing[:, None]
         column_at = grown.argmax(axis=0)
-        row_power = row_scale.astype(np.float64) ** 2
-        column_power = grown[column_at, columns].astype(np.float64) ** 2
+        row_power = row_scale**2
+        column_power = grown[column_at, columns] ** 2
         weight_noise, input_noise = (smoothing * norm) ** 2, variance / smoothing**2
         first = float(row_power.mean() * weight_noise.sum())
         second = kappa * float(column_power.sum() * input_noise.sum())
@@ -58,17 +59,18 @@ def find_smoothing(x: FloatArray, weight: FloatArray, zero_point: int, kappa: fl
     return smoothed
 
 
-def _row_scales(x: FloatArray, rows: npt.NDArray[np.intp], zero_point: int) -> tuple[npt.NDArray[np.intp], FloatArray]:
+def _row_scales(x: Array, rows: npt.NDArray[np.intp], zero_point: int) -> tuple[npt.NDArray[np.intp], Array]:
     """The channel that sets each row's scale, and 127 times that scale."""
     if zero_point == CENTRE:
         magnitude = np.abs(x)
         at = magnitude.argmax(axis=1)
         return at, magnitude[rows, at]
     at = x.argmax(axis=1)
-    scale = x[rows, at] * np.float32(127 / (255 - zero_point))
-    floor = np.float32(-x.min() * 127 / zero_point)
+    scale = x[rows, at] * (127 / (255 - zero_point))
+    floor = -x.min() * 127 / zero_point
     return np.where(scale < floor, x.min(axis=0).argmin(), at), np.maximum(scale, floor)
 
 
-def _at_least(values: FloatArray, share: float) -> FloatArray:
-    return np.maximum(values, max(share * float(values.max()), 1e-12))
+def _at_least(values: Array, share: float) -> Array:
+    raised: Array = np.maximum(values, max(share * float(values.max()), 1e-12))
+    return raised

@@ -20,7 +20,8 @@ from embedge.cli import main
 from embedge.padded import PaddedRunner, pad
 from embedge.schedule import plan_padded
 from embedge.session import CPU
-from embedge_export import export, graph_fp16, verify
+from embedge_export import export, graph_fp16
+from embedge_export.verify import cosines
 
 ODD = ["", " ", "a", "\x00", "日本語のテキスト", "🙂" * 30, "[PAD] [UNK] [MASK]", "x" * 500, "word " * 400]
 
@@ -34,10 +35,6 @@ def fp16(fp16_bundle: Path) -> Iterator[Embedder]:
 @pytest.fixture(scope="module")
 def graph(fp16_bundle: Path) -> onnx.GraphProto:
     return onnx.load(fp16_bundle / "model.fp16.onnx").graph
-
-
-def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return verify.cosines(a, b)
 
 
 # The graph
@@ -165,7 +162,9 @@ def test_a_bundle_may_have_fp16_alone(make_checkpoint: MakeCheckpoint, tmp_path:
 
 def test_a_report_leaves_fp16_out(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     export(make_checkpoint(), tmp_path / "out", precision=["fp16", "fp32"], report=tmp_path / "page.html")
-    assert "fp32" in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert "fp32" in page
+    assert "fp16" not in page
 
 
 def test_verify_runs_fp16_on_a_cpu(fp16_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

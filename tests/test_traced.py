@@ -20,6 +20,7 @@ from conftest import assert_graphs_are_valid, calibrate_briefly
 from embedge import Bundle, CheckpointError, Embedder, ExportError, FidelityError
 from embedge.cli import main
 from embedge_export import ExportReport, export
+from embedge_export.verify import cosines
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # torch warns of its own future
 
@@ -344,8 +345,3 @@ def assert_same_bits_in_every_batch(report: ExportReport, texts: list[str]) -> N
             expected = [single.embed([text])[0].tobytes() for text in [*short, *texts]]
         with Embedder.load(report.path, variant=name, threads=2) as model:
             assert [vector.tobytes() for vector in model.embed([*short, *texts])] == expected
-
-
-def cosines(a: Any, b: Any) -> Any:
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    return (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))

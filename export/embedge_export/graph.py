@@ -175,7 +175,7 @@ def _activation(g: GraphBuilder, name: str, x: str, encoder: Encoder) -> str:
 
 
 def pool(g: GraphBuilder, x: str, pooling: Pooling) -> None:
-    """The value ``embedding`` from the last hidden state, in which CLS pooling has or will look at the first token."""
+    """The value ``embedding`` from the last hidden state, of which CLS pooling needs the first token only."""
     if pooling == "cls":
         first = g.add("Gather", "pooled", x, g.scalar(np.int64(0)), axis=1)
     else:

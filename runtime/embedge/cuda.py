@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from embedge.errors import ProviderError
-from embedge.session import CUDA
+from embedge.session import CUDA, FORKED, TENSORRT
 
 import onnxruntime  # isort: skip - after embedge.session, which switches its telemetry off
 
-TENSORRT = "TensorrtExecutionProvider"
 LIBRARIES = {CUDA: "cuda", TENSORRT: "tensorrt"}
 """The providers that need an NVIDIA GPU, and how the files with their code are called."""
 
@@ -75,10 +74,7 @@ def query_driver() -> Driver:
     count, version = ctypes.c_int(), ctypes.c_int()
     code = library.cuInit(0)
     if code == _NOT_INITIALIZED:
-        raise ProviderError(
-            "this process was forked from one that has used CUDA, where it can't be used: start processes with "
-            "multiprocessing's 'spawn' method"
-        )
+        raise ProviderError(FORKED)
     code = code or library.cuDeviceGetCount(ctypes.byref(count))
     if code or not count.value:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")

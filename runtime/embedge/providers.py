@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from embedge.errors import ProviderError
-from embedge.session import CPU, CUDA
+from embedge.session import CPU, CUDA, TENSORRT
 
 import onnxruntime  # isort: skip - after embedge.session, which switches its telemetry off
 
@@ -17,7 +17,7 @@ PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
     "directml": "DmlExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
+    "tensorrt": TENSORRT,
 }
 """Short names and those of ONNX Runtime."""
 

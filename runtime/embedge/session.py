@@ -30,6 +30,12 @@ except AttributeError as exc:
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
+
+FORKED = (
+    "this process was forked from one that has used CUDA, where it can't be used: start processes with "
+    "multiprocessing's 'spawn' method and load the bundle in each"
+)
 
 # Tokens up to which a single thread on weights that are not packed is sooner done than another session is made.
 _SHORT = 64
@@ -65,11 +71,8 @@ class SessionMaker:
                 replaced = True
             if replaced:
                 raise BundleCorrupt(f"{path} was replaced or removed after the bundle was loaded; load it again")
-        if self._forked and any(name in self.providers for name in (CUDA, "TensorrtExecutionProvider")):
-            raise ProviderError(
-                "CUDA can't be used in a forked process when its parent has used it; start processes with "
-                "multiprocessing's 'spawn' method and load the bundle in each"
-            )
+        if self._forked and (CUDA in self.providers or TENSORRT in self.providers):
+            raise ProviderError(FORKED)
         return _create(self._graph, threads, self.providers, packed=packed)
 
     def _note_fork(self) -> None:

@@ -24,10 +24,10 @@ from benchmarks import datasets, metrics
 from benchmarks.checkpoints import minilm
 from embedge import Embedder
 from embedge.bundle import hash_file
-from embedge.cpus import cpu_name
+from embedge.engine.cpus import cpu_name
 from embedge.manifest import Source
 from embedge_export import export
-from embedge_export.verify import cosines
+from embedge_export.measure import cosines
 
 VARIANTS = ("fp32", "int8", "int8-reduced")
 RESULTS = Path(__file__).parent / "results" / "quality.json"

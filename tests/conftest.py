@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from embedge import Embedder
 from embedge_export import export, pipeline
-from embedge_export.calibration import calibration_ids
+from embedge_export.quantize.calibration import calibration_ids
 
 ROOT = Path(__file__).parents[1]
 

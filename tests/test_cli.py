@@ -25,8 +25,9 @@ import pytest
 from conftest import ROOT, MakeCheckpoint
 
 import embedge
-from embedge import Embedder, ProviderError, fingerprint, variants
+from embedge import Embedder, ProviderError, fingerprint
 from embedge.cli import main
+from embedge.engine import choose as variants
 
 EMBEDGE = [sys.executable, "-m", "embedge"]
 COMMANDS = ("export", "embed", "search", "verify", "info", "doctor")
@@ -640,8 +641,8 @@ def test_export_that_needs_another_extra_tells_which(
     kind: str,
     options: list[str],
 ) -> None:
-    monkeypatch.delitem(sys.modules, "embedge_export.traced", raising=False)
-    monkeypatch.setitem(sys.modules, "embedge_export.fusion", None)  # where the extra is installed after all
+    monkeypatch.delitem(sys.modules, "embedge_export.traced.network", raising=False)
+    monkeypatch.setitem(sys.modules, "embedge_export.traced.fusion", None)  # where the extra is installed after all
     message = export_error(cli, make_checkpoint(model_type=kind), tmp_path / "out", *options)
     assert "pip install 'embedge[optimum]'" in message
     assert not (tmp_path / "out").exists()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from embedge.cpus import CpuBudget, cpu_budget
+from embedge.engine.cpus import CpuBudget, cpu_budget
 
-BUDGET = "from embedge.cpus import cpu_budget; budget = cpu_budget(); print(budget.threads, budget.reason)"
+BUDGET = "from embedge.engine.cpus import cpu_budget; budget = cpu_budget(); print(budget.threads, budget.reason)"
 V1 = Path("/sys/fs/cgroup/cpu")
 
 UNIFIED = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate"

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedge import Embedder, cuda
-from embedge.session import CUDA
-from embedge_export import verify
+from embedge import Embedder
+from embedge.engine import cuda
+from embedge.engine.sessions import CUDA
+from embedge_export import measure as verify
 
 REASONS = cuda.why_not(CUDA)
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(bool(REASONS), reason="; ".join(REASONS))]

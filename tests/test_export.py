@@ -14,11 +14,14 @@ import pytest
 from conftest import assert_graphs_are_valid, random_weights
 from safetensors.numpy import load_file, save_file
 
-from embedge import Bundle, CheckpointError, Embedder, ExportError, FidelityError, session
+from embedge import Bundle, CheckpointError, Embedder, ExportError, FidelityError
 from embedge.cli import main
-from embedge_export import ExportReport, export, probe, quantize, registry
-from embedge_export.builder import GraphBuilder
-from embedge_export.calibration import verification_texts
+from embedge.engine import sessions as session
+from embedge_export import ExportReport, export, quantize
+from embedge_export.checkpoint import registry
+from embedge_export.graph import probe
+from embedge_export.graph.builder import GraphBuilder
+from embedge_export.quantize.calibration import verification_texts
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -256,8 +259,8 @@ def test_what_is_not_written_by_hand_needs_an_extra_that_is_named(
     change: dict[str, Any],
     message: str,
 ) -> None:
-    monkeypatch.delitem(sys.modules, "embedge_export.traced", raising=False)
-    monkeypatch.setitem(sys.modules, "embedge_export.fusion", None)  # where the extra is installed after all
+    monkeypatch.delitem(sys.modules, "embedge_export.traced.network", raising=False)
+    monkeypatch.setitem(sys.modules, "embedge_export.traced.fusion", None)  # where the extra is installed after all
     source = make_checkpoint()
     config = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps({**config, **change}))

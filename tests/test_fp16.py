@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from embedge import Bundle, Embedder, EmbedgeError, ExportError, FidelityError, ProviderError
 from embedge.cli import main
-from embedge.padded import PaddedRunner, pad
-from embedge.schedule import plan_padded
-from embedge.session import CPU
-from embedge_export import export, graph_fp16
-from embedge_export.verify import cosines
+from embedge.engine.padded import PaddedRunner, pad
+from embedge.engine.ragged import plan_padded
+from embedge.engine.sessions import CPU
+from embedge_export import export
+from embedge_export.graph import cuda as graph_fp16
+from embedge_export.measure import cosines
 
 ODD = ["", " ", "a", "\x00", "日本語のテキスト", "🙂" * 30, "[PAD] [UNK] [MASK]", "x" * 500, "word " * 400]
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import write_checkpoint
 
 from embedge import Embedder
-from embedge.schedule import TOKENS_PER_RUN, plan
+from embedge.engine.ragged import TOKENS_PER_RUN, plan
 from embedge_export import export
 
 MakeCheckpoint = Callable[..., Path]

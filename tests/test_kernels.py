@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from embedge_export import kernels
+from embedge_export.traced import timing as kernels
 
 
 class FakedSession:

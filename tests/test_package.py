@@ -120,8 +120,8 @@ def test_the_wheel_has_the_files_that_are_not_code(names: list[str]) -> None:
     assert {
         "embedge/py.typed",
         "embedge_export/py.typed",
-        "embedge_export/registry.toml",
-        "embedge_export/texts.txt",
+        "embedge_export/checkpoint/registry.toml",
+        "embedge_export/quantize/texts.txt",
     } <= set(names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
@@ -138,7 +138,7 @@ def test_the_wheel_has_nothing_beside_the_two_packages(names: list[str]) -> None
     tops = {name.partition("/")[0] for name in names}
     assert tops == {"embedge", "embedge_export", f"embedge-{embedge.__version__}.dist-info"}
     unwanted = [name for name in names if "test" in name.lower() or name.endswith((".pyc", ".onnx", ".bin"))]
-    assert unwanted == ["embedge/probe.onnx"]
+    assert unwanted == ["embedge/engine/probe.onnx"]
 
 
 def test_the_source_archive_has_the_tests_and_no_model(built: Distributions) -> None:

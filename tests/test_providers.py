@@ -15,10 +15,12 @@ from typing import Any
 import onnx
 import pytest
 
-from embedge import Bundle, BundleError, Embedder, ProviderError, cuda, providers, session
+from embedge import Bundle, BundleError, Embedder, ProviderError
 from embedge.cli import main
-from embedge.session import CPU, CUDA
-from embedge.variants import choose_variant
+from embedge.engine import cuda, providers
+from embedge.engine import sessions as session
+from embedge.engine.choose import choose_variant
+from embedge.engine.sessions import CPU, CUDA
 
 import onnxruntime  # isort: skip
 
@@ -174,7 +176,7 @@ def test_doctor_names_the_gpu_faked(fake: Any, capsys: pytest.CaptureFixture[str
 
 def test_onnxruntime_without_its_files_is_an_error_that_says_so_faked() -> None:
     """As pip leaves it where onnxruntime and onnxruntime-gpu were installed and one of them was uninstalled."""
-    code = "import sys, types; sys.modules['onnxruntime'] = types.ModuleType('onnxruntime'); import embedge.session"
+    code = "import sys, types; sys.modules['onnxruntime'] = types.ModuleType('onnxruntime'); import embedge.engine"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "ProviderError: onnxruntime is installed, but its files are gone" in done.stderr
 
@@ -370,7 +372,7 @@ def test_a_variant_that_is_not_there_is_an_error_on_cuda_too(fp16_bundle: Path) 
 
 
 def test_a_start_on_the_cpu_imports_nothing_about_other_providers(bundle: Path) -> None:
-    names = ["embedge.cuda", "embedge.providers", "embedge.padded"]
+    names = ["embedge.engine.cuda", "embedge.engine.providers", "embedge.engine.padded"]
     code = f"import sys, embedge; embedge.Embedder.load({str(bundle)!r}).embed_query('a')\n"
     code += f"print([name for name in {names} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,7 +15,7 @@ from conftest import ROOT
 from benchmarks import datasets, metrics, quality
 from benchmarks.quality import Goal, goals
 from embedge import Bundle
-from embedge_export.verify import cosines
+from embedge_export.measure import cosines
 
 RESULTS = json.loads(quality.RESULTS.read_text(encoding="utf-8"))
 

@@ -15,10 +15,13 @@ from safetensors.numpy import load_file, save_file
 from embedge import Bundle, Embedder, ExportError, FidelityError
 from embedge.cli import main
 from embedge.tokenizer import Tokenizer
-from embedge_export import export, layers, pipeline, quantize, report, verify
-from embedge_export.calibration import calibration_ids, verification_texts
-from embedge_export.diagnose import Diagnosis, Distances, Speed, VariantDiagnosis
-from embedge_export.weights import load_encoder
+from embedge_export import export, pipeline, quantize
+from embedge_export import measure as verify
+from embedge_export.checkpoint.weights import load_encoder
+from embedge_export.page import html as report
+from embedge_export.page.diagnose import Diagnosis, Distances, Speed, VariantDiagnosis
+from embedge_export.quantize.calibration import calibration_ids, verification_texts
+from embedge_export.reference import layers
 
 
 @pytest.fixture

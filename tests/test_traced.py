@@ -20,7 +20,7 @@ from conftest import assert_graphs_are_valid, calibrate_briefly
 from embedge import Bundle, CheckpointError, Embedder, ExportError, FidelityError
 from embedge.cli import main
 from embedge_export import ExportReport, export
-from embedge_export.verify import cosines
+from embedge_export.measure import cosines
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # torch warns of its own future
 
@@ -123,7 +123,7 @@ def test_a_fusion_that_is_fast_is_made(
     make_encoder: MakeEncoder, tmp_path: Path, passages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The measurement is replaced, since the installed ONNX Runtime decides it one way only."""
-    monkeypatch.setattr("embedge_export.fusion.skip_layer_norm_is_fast", lambda: True)
+    monkeypatch.setattr("embedge_export.traced.fusion.skip_layer_norm_is_fast", lambda: True)
     source = make_encoder("roberta")
     report = export(source, tmp_path / "out", precision=["fp32"], via="optimum", pooling="mean")
     assert report.operators["SkipLayerNormalization"] == 4
@@ -164,7 +164,7 @@ def test_attention_has_no_padding_mask(make_encoder: MakeEncoder, tmp_path: Path
 
 
 def test_a_mask_that_the_tokens_decide_stays(make_encoder: MakeEncoder, tmp_path: Path) -> None:
-    from embedge_export import rewrite
+    from embedge_export.traced import rewrite
 
     export(make_encoder("roberta"), tmp_path / "out", precision=["fp32"], via="optimum", pooling="mean")
     model = onnx.load(tmp_path / "out" / "model.fp32.onnx")
@@ -183,7 +183,7 @@ def test_a_traced_graph_that_gives_other_vectors_is_not_written(
     make_encoder: MakeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As that of a Flaubert does, whose trace holds the length of the text that it was traced with."""
-    monkeypatch.setattr("embedge_export.rewrite._FILLED", {"attention_mask": 1, "token_type_ids": 1})
+    monkeypatch.setattr("embedge_export.traced.rewrite._FILLED", {"attention_mask": 1, "token_type_ids": 1})
     source = make_encoder("bert")
     with pytest.raises(FidelityError, match="transformers in PyTorch"):
         export(source, tmp_path / "out", via="optimum", pooling="mean")
@@ -241,7 +241,7 @@ def test_an_extra_that_does_not_fit_together_is_told_of(
     make_encoder: MakeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_encoder("mpnet")
-    for name in ("embedge_export.traced", "embedge_export.fusion"):
+    for name in ("embedge_export.traced.network", "embedge_export.traced.fusion"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "optimum.exporters.onnx", types.ModuleType("optimum.exporters.onnx"))
     with pytest.raises(ExportError, match=r"another version of optimum\.exporters\.onnx .*'embedge\[optimum\]'"):

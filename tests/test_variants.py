@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from conftest import MakeCheckpoint
 
-from embedge import Bundle, BundleError, Embedder, ProviderError, session, variants
+from embedge import Bundle, BundleError, Embedder, ProviderError
+from embedge.engine import choose as variants
+from embedge.engine import sessions as session
 from embedge_export import export, pipeline
 
 

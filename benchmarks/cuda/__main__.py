@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.checkpoints import write_bge_small
 from benchmarks.cuda.contenders import CONTENDERS
 from benchmarks.speed.environments import ROOT
-from embedge.cpus import cpu_name
+from embedge.engine.cpus import cpu_name
 from embedge_export import export
 
 _OUT = ROOT / "benchmarks" / "results" / "cuda.json"

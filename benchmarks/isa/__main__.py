@@ -18,7 +18,7 @@ from benchmarks.isa.compare import Ran, Run, missed, rows, table
 from benchmarks.isa.cpus import EMULATED, NATIVE, Cpu, Python, python
 from benchmarks.isa.debian import MissingPart
 from benchmarks.isa.parts import emulator_version
-from embedge.variants import int8_is_exact
+from embedge.engine.choose import int8_is_exact
 from embedge_export import export
 
 _ROOT = Path(__file__).parents[2]

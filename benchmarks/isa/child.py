@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from embedge import Bundle, Embedder, ProviderError, fingerprint, variants
+from embedge import Bundle, Embedder, ProviderError, fingerprint
+from embedge.engine import choose as variants
 
 # Those that decide which kernels ONNX Runtime takes, by numpy's names.
 _FEATURES = ("AVX2", "FMA3", "AVX512F", "AVX512VNNI", "ASIMD", "ASIMDDP", "SVE")

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.isa.cpus import Cpu
+from embedge.engine.choose import VARIANTS
 from embedge.fingerprint import SMALLEST_COSINE
-from embedge.variants import VARIANTS
 from embedge.vectors import FloatArray
 
 LEAST_TO_FP32 = {"int8-reduced": 0.9985}
@@ -23,7 +23,7 @@ LEAST_TO_NATIVE = {
 
 Integers are exact everywhere, but kernels for other CPUs round float32 in other places. That tips an activation to the
 next integer, after which everything differs by some steps of 8 bits, or of 7. Between AVX2 and AVX-512 the graph of
-int8-reduced leaves no such place (:mod:`embedge_export.attention`); on ARM LayerNormalization differs already.
+int8-reduced leaves no such place (:mod:`embedge_export.graph.attention`); on ARM LayerNormalization differs already.
 """
 
 _EQUAL = 0.99999

@@ -21,7 +21,7 @@ from benchmarks.speed.goals import goals
 from benchmarks.speed.models import prepare
 from benchmarks.speed.runner import constants_of, contender_names, run_worker
 from benchmarks.speed.tables import print_speed
-from embedge.cpus import cpu_name
+from embedge.engine.cpus import cpu_name
 
 RESULTS = ROOT / "benchmarks" / "results"
 _QUICK = ("embedge_int8", "fastembed_int8", "ort_dynamic", "openvino_int8")

@@ -12,20 +12,24 @@ from typing import Literal
 import embedge
 from embedge import bundle, fingerprint
 from embedge.embedder import Embedder
+from embedge.engine.choose import int8_is_exact
 from embedge.errors import ExportError, FidelityError, ProviderError
 from embedge.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, Fidelity, Manifest, Variant
 from embedge.tokenizer import Tokenizer
-from embedge.variants import int8_is_exact
 from embedge_export import checkpoint as checkpoints
-from embedge_export import diagnose, families, graph_fp16, quantize, verify
-from embedge_export import report as reports
-from embedge_export.builder import GraphBuilder, save
-from embedge_export.calibration import calibration_ids, verification_texts
+from embedge_export import measure as verify
+from embedge_export import quantize
 from embedge_export.checkpoint import Checkpoint
+from embedge_export.checkpoint import config as families
 from embedge_export.encoder import Pooling
-from embedge_export.layers import count_operators
-from embedge_export.model import HandWritten, Model
-from embedge_export.reserve import reserve
+from embedge_export.graph import cuda as graph_fp16
+from embedge_export.graph.builder import GraphBuilder, save
+from embedge_export.network import HandWritten, Model
+from embedge_export.page import diagnose
+from embedge_export.page import html as reports
+from embedge_export.page.reserve import reserve
+from embedge_export.quantize.calibration import calibration_ids, verification_texts
+from embedge_export.reference.layers import count_operators
 
 PRECISIONS = ("int8", "fp32", "fp16")
 
@@ -139,7 +143,7 @@ def _load_model(checkpoint: Checkpoint, via: str, precision: Sequence[str], step
     if "fp16" in precision:
         raise ExportError(f"{checkpoint.directory / 'config.json'}: {why}, and fp16 is for hand-written graphs only")
     try:
-        from embedge_export.traced import Traced
+        from embedge_export.traced.network import Traced
     except ImportError as exc:
         where, name = checkpoint.directory / "config.json", exc.name or "a module"
         needed = name if isinstance(exc, ModuleNotFoundError) else f"another version of {name} ({exc})"

@@ -10,16 +10,16 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from embedge import runner
+from embedge import engine as runner
 from embedge.bundle import Bundle
-from embedge.cpus import cpu_budget
+from embedge.engine import Runner
+from embedge.engine.choose import choose_variant
+from embedge.engine.cpus import cpu_budget
+from embedge.engine.sessions import CPU
 from embedge.errors import InputError
 from embedge.manifest import TOKENIZER, Manifest
 from embedge.progress import Progress
-from embedge.runner import Runner
-from embedge.session import CPU
 from embedge.tokenizer import Tokenizer
-from embedge.variants import choose_variant
 from embedge.vectors import Dtype, FloatArray, check_form, encode
 
 # Texts taken at a time: enough to find equal lengths among them, few enough that memory stays constant (a token takes
@@ -64,8 +64,9 @@ class Embedder:
             path: a directory that ``embedge export`` wrote.
             variant: ``"int8"``, ``"int8-reduced"``, ``"fp32"``, ``"fp16"``, or ``"auto"``: on the CPU for the first of
                 these that the bundle has and this CPU computes right, never fp16; on CUDA for fp16, else fp32 (see
-                :func:`embedge.variants.choose_variant`).
-            threads: how many to use; ``None`` for all CPUs that this process may really use (see :mod:`embedge.cpus`).
+                :func:`embedge.engine.choose.choose_variant`).
+            threads: how many to use; ``None`` for all CPUs that this process may really use (see
+                :mod:`embedge.engine.cpus`).
             providers: ONNX Runtime's execution providers, such as ``["cuda"]``: ``cpu``, ``cuda``, ``tensorrt``,
                 ``coreml``, ``directml``, ``openvino``, or ONNX Runtime's own names; ``None`` for the CPU. Nodes of the
                 model that run on the CPU although it is not among them are told of in a ``UserWarning``.
@@ -239,7 +240,7 @@ class Embedder:
 def _resolve(providers: Sequence[str] | None) -> list[str]:
     if providers is None:
         return [CPU]
-    from embedge.providers import resolve  # not needed at a start on the CPU
+    from embedge.engine.providers import resolve  # not needed at a start on the CPU
 
     return resolve(providers)
 

@@ -5,7 +5,7 @@ import platform
 import sys
 
 from embedge import __version__
-from embedge.cli.model import add_bundle, find_bundle, variant_here
+from embedge.cli.options import add_bundle, find_bundle, variant_here
 from embedge.cli.table import print_table
 from embedge.errors import BundleError, ProviderError
 
@@ -23,9 +23,11 @@ def run(options: argparse.Namespace) -> int:
     import numpy as np
     import tokenizers
 
-    from embedge import cuda, session, variants  # first, since they switch the telemetry of onnxruntime off
     from embedge.bundle import Bundle
-    from embedge.cpus import cpu_budget, cpu_name
+    from embedge.engine import choose as variants
+    from embedge.engine import cuda
+    from embedge.engine import sessions as session
+    from embedge.engine.cpus import cpu_budget, cpu_name
 
     import onnxruntime  # isort: skip
 
@@ -67,7 +69,7 @@ def _packages(found: dict[str, str]) -> str:
 
 
 def _gpus() -> str:
-    from embedge import cuda
+    from embedge.engine import cuda
 
     try:
         (major, minor), gpus = cuda.query_driver()
@@ -77,7 +79,7 @@ def _gpus() -> str:
 
 
 def _features() -> list[str]:
-    from embedge.cpus import cpuinfo
+    from embedge.engine.cpus import cpuinfo
 
     flags = cpuinfo("flags", "Features").split()
     return [feature for feature in _FEATURES if feature in flags]

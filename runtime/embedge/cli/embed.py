@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedge.cli.model import add_model, load, positive
+from embedge.cli.options import add_model, load, positive
 from embedge.errors import EmbedgeError, InputError
 
 if TYPE_CHECKING:

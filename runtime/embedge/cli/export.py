@@ -7,7 +7,7 @@ import argparse
 import sys
 import time
 
-from embedge.cli.model import positive
+from embedge.cli.options import positive
 from embedge.errors import ExportError
 
 _MODULES = ("onnx", "safetensors", "huggingface_hub")

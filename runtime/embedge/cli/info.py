@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from embedge.cli.model import add_bundle, find_bundle, variant_here
+from embedge.cli.options import add_bundle, find_bundle, variant_here
 from embedge.cli.table import print_table
 
 
@@ -16,7 +16,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run ``embedge info``."""
     from embedge.bundle import Bundle
-    from embedge.session import CPU, CUDA
+    from embedge.engine.sessions import CPU, CUDA
 
     bundle = Bundle.open(find_bundle(options.model))
     manifest = bundle.manifest

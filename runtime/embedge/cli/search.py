@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedge.cli.model import add_model, load, positive
+from embedge.cli.options import add_model, load, positive
 from embedge.errors import InputError
 
 # About 200 tokens of English: what a small model represents well, and below the limit of nearly all.

@@ -2,7 +2,7 @@
 
 import argparse
 
-from embedge.cli.model import add_bundle, add_provider, find_bundle
+from embedge.cli.options import add_bundle, add_provider, find_bundle
 from embedge.errors import BundleError, ProviderError
 
 
@@ -17,8 +17,8 @@ def run(options: argparse.Namespace) -> int:
     from embedge import fingerprint
     from embedge.bundle import Bundle
     from embedge.embedder import Embedder
-    from embedge.providers import resolve
-    from embedge.variants import choose_variant
+    from embedge.engine.choose import choose_variant
+    from embedge.engine.providers import resolve
 
     path = find_bundle(options.model)
     providers = resolve(options.provider or ["cpu"])

@@ -1,0 +1,1 @@
+"""ONNX graphs, written operator by operator: for the CPU, and for CUDA."""

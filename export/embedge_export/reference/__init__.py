@@ -1,0 +1,1 @@
+"""What a bundle is compared with: the equations in numpy, and the values inside a graph."""

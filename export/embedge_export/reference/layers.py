@@ -1,0 +1,93 @@
+"""How far each layer of a variant is from its reference: where in the network the error of a vector arises.
+
+Layers are compared by their normalised outputs, before LayerNorm's weight and bias: into these an int8 encoder folds
+shifts and smoothing (see :mod:`embedge_export.quantize`), so that its outputs themselves are other numbers.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from embedge_export.encoder import Encoder, LayerNorm, Pooling
+from embedge_export.reference import equations as reference
+from embedge_export.reference.forward import Array
+from embedge_export.reference.values import expose
+
+Trace = Callable[[Sequence[int]], list[Array]]
+"""Token ids of a text -> normalised embeddings, then each layer's normalised output. Shapes: ``(tokens, channels)``."""
+
+# Channels with smaller weights than this share of the largest are left out: dividing by them gives noise.
+_SMALLEST_WEIGHT = 1e-3
+
+
+def trace_graph(directory: Path, graph: str, encoder: Encoder, original: Encoder) -> Trace:
+    """Run ``graph``, a file in ``directory`` that was written from ``encoder``, with each layer's output exposed.
+
+    ``original`` is the encoder that ``encoder`` was quantized from, or ``encoder`` itself.
+    """
+    names = ["embeddings/norm", *(f"layer{number}/norm" for number in range(len(encoder.layers)))]
+    values = expose(directory / graph, names)
+    norms, kept = _norms(encoder), _kept(original)
+
+    def trace(ids: Sequence[int]) -> list[Array]:
+        return [_normalized(*each) for each in zip([value[0] for value in values(ids)], norms, kept, strict=True)]
+
+    return trace
+
+
+def trace_equations(encoder: Encoder, pooling: Pooling) -> Trace:
+    """The same by the equations, in double precision."""
+    norms, kept = _norms(encoder), _kept(encoder)
+
+    def trace(ids: Sequence[int]) -> list[Array]:
+        outputs = reference.layer_outputs(encoder, ids)
+        if pooling == "cls":
+            outputs[-1] = outputs[-1][:1]  # all that the graph computes
+        return [_normalized(*each) for each in zip(outputs, norms, kept, strict=True)]
+
+    return trace
+
+
+def count_operators(graph: Path) -> dict[str, int]:
+    """How many nodes of each operator a graph has."""
+    return dict(Counter(node.op_type for node in onnx.load(graph, load_external_data=False).graph.node))
+
+
+def relative_errors(
+    expected: Trace, variants: Sequence[Trace], texts: Sequence[Sequence[int]]
+) -> list[npt.NDArray[np.float64]]:
+    """``|x - expected| / |expected|`` of the embeddings and of each layer, over all tokens of ``texts``.
+
+    Shape: one ``(1 + layers,)`` for each of ``variants``.
+    """
+    sums: list[list[float]] = []
+    errors: list[list[list[float]]] = [[] for _ in variants]
+    for ids in texts:
+        right = expected(ids)
+        sums.append([_square(x) for x in right])
+        for trace, found in zip(variants, errors, strict=True):
+            found.append([_square(x - y) for x, y in zip(trace(ids), right, strict=True)])
+    total = np.maximum(np.sum(sums, axis=0), np.finfo(np.float64).tiny)
+    return [np.sqrt(np.sum(found, axis=0) / total) for found in errors]
+
+
+def _norms(encoder: Encoder) -> list[LayerNorm]:
+    return [encoder.norm, *(layer.output_norm for layer in encoder.layers)]
+
+
+def _kept(encoder: Encoder) -> list[npt.NDArray[np.bool_]]:
+    weights = [np.abs(norm.weight) for norm in _norms(encoder)]
+    return [weight > _SMALLEST_WEIGHT * weight.max() for weight in weights]
+
+
+def _normalized(output: Array, norm: LayerNorm, kept: npt.NDArray[np.bool_]) -> Array:
+    normalized: Array = (output[:, kept].astype(np.float64) - norm.bias[kept]) / norm.weight[kept]
+    return normalized
+
+
+def _square(x: Array) -> float:
+    return float((x * x).sum())

@@ -1,0 +1,116 @@
+"""Batches of texts of different lengths, padded, on one session: how fp16 runs, on a GPU or on the CPU.
+
+A batch is one upload of token ids, in which the padding tells the lengths, and one download of vectors; all between
+stays on the device. Batches run one after the other, since the device is one and a large batch fills it; a caller with
+few texts waits for one batch of another's, not for all.
+
+Lengths are padded to multiples of 16 and rows to powers of two, because cuDNN's attention is compiled for each shape
+that it meets and kept for each thread (the cache in onnxruntime's ``cudnn_flash_attention.cc``), and because tensor
+cores work on multiples of 8. Neither that nor which budget of tokens is best was measured on a GPU.
+"""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from embedge.engine.calls import Calls
+from embedge.engine.fork import after_fork
+from embedge.engine.ragged import plan_padded
+from embedge.engine.sessions import CPU, CUDA, SessionMaker, abandon
+from embedge.errors import ProviderError
+from embedge.vectors import FloatArray
+
+import onnxruntime  # isort: skip - after embedge.engine.sessions, which switches its telemetry off
+
+PADDING = -1
+"""No token has this id; the graph counts the others."""
+
+# By devices. Attention on the CPU keeps a score for each two tokens of a text, and gains nothing by larger batches.
+_TOKENS_PER_BATCH = {"cuda": 16384, "cpu": 1024}
+_LENGTHS = 16
+
+
+class PaddedRunner:
+    """Runs token ids through a graph of padded batches; any number of threads may call it."""
+
+    def __init__(
+        self, graph: Path, weights: Path, *, threads: int, providers: Sequence[str], width: int, max_tokens: int
+    ) -> None:
+        """``width`` is the length of the vectors, ``max_tokens`` that of the longest text.
+
+        The session is made at once, and runs once where it is not the CPU's: a GPU that the kernels were not compiled
+        for, or a library that is loaded late, shows only then. Errors as in `SessionMaker`.
+        """
+        self._maker = SessionMaker(graph, weights, providers)
+        self._threads = threads
+        self._width = width
+        self._max_tokens = max_tokens
+        self._device = "cuda" if self._maker.providers[0] == CUDA else "cpu"
+        self._calls = Calls()
+        self._lock = threading.Lock()
+        self._session: onnxruntime.InferenceSession | None = self._maker.make(threads)
+        self.fallback: str | None = None
+        """What runs on the CPU although other providers were asked for."""
+        if self._maker.providers != [CPU]:
+            from embedge.engine.providers import find_fallback
+
+            self.fallback = find_fallback(self._session, self._maker.providers)
+            self._run_batch([[0, 0]])
+        after_fork(self, PaddedRunner._abandon_session)
+
+    def run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
+        """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``."""
+        vectors = np.empty((len(ids), self._width), np.float32)
+        with self._calls.under_way():
+            for group in plan_padded([len(tokens) for tokens in ids], _TOKENS_PER_BATCH[self._device]):
+                with self._lock:
+                    vectors[group] = self._run_batch([ids[index] for index in group])
+        return vectors
+
+    def close(self) -> None:
+        """Wait for the calls under way, then let the session go."""
+        self._calls.close()
+        self._session = None
+
+    def _run_batch(self, rows: Sequence[Sequence[int]]) -> FloatArray:
+        """Shape: ragged ``(batch, tokens)`` -> ``(batch, width)``."""
+        if self._session is None:
+            self._session = self._maker.make(self._threads)
+        ids = pad(rows, self._max_tokens)
+        try:
+            binding = self._session.io_binding()
+            uploaded = onnxruntime.OrtValue.ortvalue_from_numpy(ids, self._device, 0)
+            binding.bind_ortvalue_input("input_ids", uploaded)
+            binding.bind_output("embedding", self._device, 0)
+            self._session.run_with_iobinding(binding)
+            vectors: FloatArray = binding.copy_outputs_to_cpu()[0][: len(rows)]
+        except Exception as exc:
+            raise ProviderError(f"ONNX Runtime failed on {ids.shape[0]} texts of {ids.shape[1]} tokens: {exc}") from exc
+        # The export compares on a CPU, whose fused operators compute in float32, so it can't see every overflow.
+        if not np.isfinite(vectors).all():
+            raise ProviderError("fp16 overflowed: a vector is not finite; use variant 'fp32' of this model")
+        return vectors
+
+    def _abandon_session(self) -> None:
+        """In a forked child: let a new session be made; the lock may be held by a thread that the child lacks."""
+        if self._session is not None:
+            abandon(self._session)
+        self._session = None
+        self._lock = threading.Lock()
+
+
+def pad(rows: Sequence[Sequence[int]], max_tokens: int) -> npt.NDArray[np.int64]:
+    """Rows of ids, filled up on the right and below to one of few shapes.
+
+    Shape: ragged ``(batch, tokens)`` -> a power of two of rows, of a multiple of 16 or ``max_tokens`` ids.
+    """
+    longest = max(len(row) for row in rows)
+    length = max(longest, min(-(-longest // _LENGTHS) * _LENGTHS, max_tokens))
+    padded = np.full((1 << (len(rows) - 1).bit_length(), length), PADDING, np.int64)
+    for number, row in enumerate(rows):
+        padded[number, : len(row)] = row
+    padded[len(rows) :, 0] = rows[0][0]  # attention over no tokens at all would divide by zero
+    return padded

@@ -18,7 +18,7 @@ check: .venv/dev  ## lint, format and types
 	$(VENV)/mypy
 
 test: .venv/dev  ## all tests that need no torch
-	$(VENV)/pytest -m "not parity and not quality"
+	$(VENV)/pytest -n auto --dist worksteal -m "not parity and not quality"
 
 parity: .venv-parity/done  ## the tests against torch, transformers and optimum
 	.venv-parity/bin/pytest -m parity

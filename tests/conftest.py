@@ -1,21 +1,16 @@
-"""What the tests run on: the trained MiniLM checkpoint, a bundle of it, and tiny random checkpoints."""
+"""The trained MiniLM checkpoint, bundles of it, and tiny random checkpoints."""
 
 import importlib.util
-import json
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import pytest
-from safetensors.numpy import save_file
 
 from embedge import Embedder
-from embedge_export import export, pipeline
-from embedge_export.quantize.calibration import calibration_ids
-
-ROOT = Path(__file__).parents[1]
+from embedge_export import export
+from tests.cases import ROOT, MakeCheckpoint, calibrate_briefly, kept_bundle, write_checkpoint
 
 
 @pytest.fixture(scope="session")
@@ -28,19 +23,39 @@ def minilm() -> Path:
 
 
 @pytest.fixture(scope="session")
-def bundle(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of it with all three variants; copy it before changing it."""
-    out = tmp_path_factory.mktemp("bundles") / "all-minilm-l6-v2"
-    export(minilm, out, precision=["int8", "fp32"])
-    return out
+def kept(request: pytest.FixtureRequest) -> Path:
+    """A directory that stays between runs, for bundles that take long to make."""
+    cache = request.config.cache
+    assert cache
+    return cache.mkdir("bundles")
 
 
 @pytest.fixture(scope="session")
-def fp16_bundle(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(minilm: Path, kept: Path) -> Path:
+    """A bundle of it with int8 and fp32; copy it before changing it."""
+    return kept_bundle(kept, "all-minilm-l6-v2", minilm, ["int8", "fp32"])
+
+
+@pytest.fixture(scope="session")
+def fp16_bundle(minilm: Path, kept: Path) -> Path:
     """A bundle of it with fp16, which is for GPUs, and fp32; copy it before changing it."""
-    out = tmp_path_factory.mktemp("bundles") / "fp16"
-    export(minilm, out, precision=["fp16", "fp32"])
-    return out
+    return kept_bundle(kept, "fp16", minilm, ["fp16", "fp32"])
+
+
+@pytest.fixture(scope="session")
+def cls_bundle(minilm: Path, kept: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two layers of bge-small's width with CLS pooling, random, in int8 and fp32."""
+    shape = {"hidden_size": 384, "num_hidden_layers": 2, "num_attention_heads": 12, "intermediate_size": 1536}
+    checkpoint = write_checkpoint(tmp_path_factory.mktemp("cls") / "checkpoint", minilm, "cls", **shape)
+    return kept_bundle(kept, "cls", checkpoint, ["int8", "fp32"], briefly=True)
+
+
+@pytest.fixture(scope="session")
+def bge_small(minilm: Path, kept: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An int8 bundle of bge-small's architecture with random weights."""
+    shape = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 1536}
+    checkpoint = write_checkpoint(tmp_path_factory.mktemp("bge-small") / "checkpoint", minilm, "cls", **shape)
+    return kept_bundle(kept, "bge-small", checkpoint, ["int8"], briefly=True)
 
 
 @pytest.fixture(scope="session")
@@ -57,40 +72,10 @@ def fp32(bundle: Path) -> Iterator[Embedder]:
         yield embedder
 
 
-def calibrate_briefly(patch: pytest.MonkeyPatch) -> None:
-    """Random weights are all alike, and are calibrated as well on few texts, in a tenth of the time."""
-    patch.setattr(pipeline, "calibration_ids", lambda *arguments: calibration_ids(*arguments)[::8])
-
-
-@pytest.fixture(scope="session")
-def bge_small(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An int8 bundle of bge-small's architecture with random weights."""
-    place = tmp_path_factory.mktemp("bge-small")
-    shape = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 1536}
-    with pytest.MonkeyPatch.context() as patch:
-        calibrate_briefly(patch)
-        export(write_checkpoint(place / "checkpoint", minilm, "cls", **shape), place / "bundle")
-    return place / "bundle"
-
-
 @pytest.fixture(scope="session")
 def passages() -> list[str]:
     """The 320 passages of the demo."""
     return (ROOT / "examples" / "passages.txt").read_text(encoding="utf-8").strip().split("\n\n")
-
-
-def assert_graphs_are_valid(bundle: Path) -> None:
-    """ONNX's checker has nothing against them; token ids go in and vectors come out."""
-    paths = sorted(bundle.glob("*.onnx"))
-    assert paths
-    for path in paths:
-        onnx.checker.check_model(str(path))
-        graph = onnx.load(path, load_external_data=False).graph
-        assert [value.name for value in graph.input] == ["input_ids"]
-        assert [value.name for value in graph.output] == ["embedding"]
-
-
-MakeCheckpoint = Callable[..., Path]
 
 
 @pytest.fixture
@@ -104,60 +89,22 @@ def make_checkpoint(tmp_path: Path, minilm: Path, monkeypatch: pytest.MonkeyPatc
     return make
 
 
-def write_checkpoint(directory: Path, tokenizer_from: Path, pooling: str | None, **changes: Any) -> Path:
-    """Write a checkpoint with normally distributed weights; the same ones for the same ``changes``."""
-    config = {
-        "model_type": "bert",
-        "hidden_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 128,
-        "hidden_act": "gelu",
-        "layer_norm_eps": 1e-12,
-        "vocab_size": 30522,
-        "max_position_embeddings": 512,
-        "type_vocab_size": 2,
-        **changes,
-    }
-    (directory / "1_Pooling").mkdir(parents=True)
-    (directory / "config.json").write_text(json.dumps(config))
-    (directory / "tokenizer.json").write_bytes((tokenizer_from / "tokenizer.json").read_bytes())
-    if pooling:
-        flags = {"pooling_mode_cls_token": pooling == "cls", "pooling_mode_mean_tokens": pooling == "mean"}
-        (directory / "1_Pooling" / "config.json").write_text(json.dumps(flags))
-    save_file(random_weights(config), directory / "model.safetensors")
-    return directory
+@pytest.fixture(scope="session")
+def tiny_checkpoint(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small enough to be exported in a third of a second."""
+    return write_checkpoint(
+        tmp_path_factory.mktemp("checkpoints") / "tiny", minilm, "cls", hidden_size=16, num_hidden_layers=1
+    )
 
 
-def random_weights(config: dict[str, Any]) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
-    """Tensors of a BERT by their names in the checkpoint, as far from zero as trained ones."""
-    random = np.random.default_rng(0)
-    hidden, inner = config["hidden_size"], config["intermediate_size"]
+@pytest.fixture(scope="session")
+def tiny(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bundles") / "tiny"
+    export(tiny_checkpoint, out, precision=["int8", "fp32"], query_prompt="old: ")
+    return out
 
-    def normal(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-        return random.normal(0, 0.05, shape).astype(np.float32)
 
-    tensors = {
-        "embeddings.word_embeddings.weight": normal(config["vocab_size"], hidden),
-        "embeddings.position_embeddings.weight": normal(config["max_position_embeddings"], hidden),
-        "embeddings.token_type_embeddings.weight": normal(config["type_vocab_size"], hidden),
-    }
-    norms = ["embeddings.LayerNorm"]
-    for layer in range(config["num_hidden_layers"]):
-        prefix = f"encoder.layer.{layer}"
-        shapes = {
-            "attention.self.query": (hidden, hidden),
-            "attention.self.key": (hidden, hidden),
-            "attention.self.value": (hidden, hidden),
-            "attention.output.dense": (hidden, hidden),
-            "intermediate.dense": (inner, hidden),
-            "output.dense": (hidden, inner),
-        }
-        for name, shape in shapes.items():
-            tensors[f"{prefix}.{name}.weight"] = normal(*shape)
-            tensors[f"{prefix}.{name}.bias"] = normal(shape[0])
-        norms += [f"{prefix}.attention.output.LayerNorm", f"{prefix}.output.LayerNorm"]
-    for norm in norms:
-        tensors[f"{norm}.weight"] = 1 + normal(hidden)
-        tensors[f"{norm}.bias"] = normal(hidden)
-    return tensors
+@pytest.fixture
+def copy(tiny: Path, tmp_path: Path) -> Path:
+    """A copy of the bundle to change."""
+    return Path(shutil.copytree(tiny, tmp_path / "copy"))

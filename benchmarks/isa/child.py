@@ -1,10 +1,11 @@
-"""Run by the interpreter of each CPU: what the probe says there, which variants run, and their vectors.
+"""Run by the interpreter of each CPU: what the probe says there, and the vectors of each variant.
 
-``child.py BUNDLE TEXTS OUT``: TEXTS is a JSON list; OUT receives ``report.json`` and an ``.npy`` for each variant that
-is not refused. It needs no more than `embedge` and what that imports.
+``child.py BUNDLE TEXTS OUT``: TEXTS is a JSON list; OUT receives ``report.json`` and an ``.npy`` for each variant. It
+needs no more than `embedge` and what that imports.
 """
 
 import ctypes
+import hashlib
 import importlib
 import importlib.metadata
 import json
@@ -15,8 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from embedge import Bundle, Embedder, ProviderError, fingerprint
-from embedge.engine import choose as variants
+from embedge import Bundle, fingerprint
+from embedge.embedder import start
+from embedge.engine.capabilities import capabilities
+from embedge.engine.choose import Choice
 
 # Those that decide which kernels ONNX Runtime takes, by numpy's names.
 _FEATURES = ("AVX2", "FMA3", "AVX512F", "AVX512VNNI", "ASIMD", "ASIMDDP", "SVE")
@@ -24,21 +27,26 @@ _AT_HWCAP2 = 26
 _HWCAP2_I8MM = 1 << 13
 
 
-def main(bundle: Path, texts: list[str], out: Path) -> None:
-    """Write what this CPU makes of ``bundle``."""
-    with Embedder.load(bundle, threads=1) as model:
-        chosen = model.variant
-    ran: dict[str, dict[str, float]] = {}
-    for name in Bundle.open(bundle).manifest.variants:
-        start = time.process_time()
-        try:
-            model = Embedder.load(bundle, variant=name, threads=1)
-        except ProviderError:
-            continue
-        with model:
-            np.save(out / f"{name}.npy", model.embed(texts))
-            cosine = fingerprint.cosine(model)
-        ran[name] = {"fingerprint": cosine, "seconds": round(time.process_time() - start, 1)}
+def main(path: Path, texts: list[str], out: Path) -> None:
+    """Write what this CPU makes of the bundle at ``path``: by each variant's first graph, and whether others agree."""
+    bundle = Bundle.open(path)
+    ran: dict[str, dict[str, object]] = {}
+    for name, variant in bundle.manifest.variants.items():
+        began = time.process_time()
+        graphs = [graph for graph in variant.graphs if not capabilities().lacks(graph.needs)]
+        found = []
+        for graph in graphs:
+            with start(bundle, Choice(name, graph), threads=1) as model:
+                found.append(model.embed(texts))
+                cosine = fingerprint.cosine(model)
+        np.save(out / f"{name}.npy", found[0])
+        ran[name] = {
+            "graphs": [graph.file for graph in graphs],
+            "graphs_agree": all(vectors.tobytes() == found[0].tobytes() for vectors in found),
+            "sha256": hashlib.sha256(found[0].tobytes()).hexdigest(),
+            "fingerprint": cosine,
+            "seconds": round(time.process_time() - began, 1),
+        }
     report = {
         "features": features(),
         "versions": {
@@ -46,8 +54,7 @@ def main(bundle: Path, texts: list[str], out: Path) -> None:
             "numpy": np.__version__,
             "onnxruntime": importlib.metadata.version("onnxruntime"),
         },
-        "int8_is_exact": variants.int8_is_exact(),
-        "chosen": chosen,
+        "exact_u8s8": capabilities().exact_u8s8,
         "ran": ran,
     }
     (out / "report.json").write_text(json.dumps(report))

@@ -16,11 +16,11 @@ _RUNTIME = Path(__file__).parents[2] / "runtime"
 
 @dataclass(frozen=True)
 class Cpu:
-    """A CPU by its name in qemu, and whether the int8 kernels are exact on it."""
+    """A CPU by its name in qemu, and whether products of unsigned by signed 8-bit numbers are exact on it, if known."""
 
     name: str
     machine: Literal["native", "x86_64", "aarch64"]
-    int8_is_exact: bool
+    exact_u8s8: bool | None
     implementer: str = ""
     part: str = ""
 
@@ -30,16 +30,16 @@ class Cpu:
         return "none" if self.machine == "native" else f"qemu-{self.machine}"
 
 
-NATIVE = Cpu("native", "native", int8_is_exact=True)
+NATIVE = Cpu("native", "native", exact_u8s8=None)
 # Longest first, since they run side by side. No version of qemu emulates AVX-512 for programs, so Skylake-Server is an
 # AVX2 machine with another name. Of the three for ARM, the first has no dot products of 8-bit integers, the second
 # SDOT and UDOT, the last, which is everything that qemu knows, also the matrix products of i8mm.
 EMULATED = (
-    Cpu("max", "aarch64", int8_is_exact=True, implementer="0x00", part="0x051"),
-    Cpu("cortex-a76", "aarch64", int8_is_exact=True, implementer="0x41", part="0xd0b"),
-    Cpu("cortex-a53", "aarch64", int8_is_exact=True, implementer="0x41", part="0xd03"),
-    Cpu("Haswell", "x86_64", int8_is_exact=False),
-    Cpu("Skylake-Server", "x86_64", int8_is_exact=False),
+    Cpu("max", "aarch64", exact_u8s8=True, implementer="0x00", part="0x051"),
+    Cpu("cortex-a76", "aarch64", exact_u8s8=True, implementer="0x41", part="0xd0b"),
+    Cpu("cortex-a53", "aarch64", exact_u8s8=True, implementer="0x41", part="0xd03"),
+    Cpu("Haswell", "x86_64", exact_u8s8=False),
+    Cpu("Skylake-Server", "x86_64", exact_u8s8=False),
 )
 
 _CPUINFO = """\

@@ -1,9 +1,9 @@
 """Checkpoints to bundles. Needs the extra: ``pip install 'embedge[export]'``.
 
 >>> from embedge_export import export
->>> report = export("BAAI/bge-small-en", "models/bge-small-en")
+>>> exported = export("BAAI/bge-small-en", "models/bge-small-en")
 """
 
-from embedge_export.pipeline import ExportReport, export
+from embedge_export.pipeline import Exported, export
 
-__all__ = ["ExportReport", "export"]
+__all__ = ["Exported", "export"]

@@ -8,13 +8,13 @@ from embedge_export import quantize
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.checkpoint.weights import load_encoder
 from embedge_export.encoder import Encoder, Pooling
-from embedge_export.graph import cpu as graph
+from embedge_export.graph import cpu
 from embedge_export.graph.builder import GraphBuilder
-from embedge_export.reference import equations as reference
+from embedge_export.reference import equations
 from embedge_export.reference.forward import Array
 
 
-class Model(Protocol):
+class Network(Protocol):
     """A network with its pooling: :class:`HandWritten`, or :class:`embedge_export.traced.network.Traced`."""
 
     @property
@@ -33,10 +33,10 @@ class Model(Protocol):
     def hidden_size(self) -> int:
         """The width of its vectors."""
 
-    def author(self, *, activation_bits: int = 8) -> GraphBuilder:
-        """Its graph, ``input_ids`` ``(batch, tokens)`` -> ``embedding`` ``(batch, hidden)``, as that of `graph.author`.
+    def author(self, *, unsigned: bool = False) -> GraphBuilder:
+        """Its graph, ``input_ids`` ``(batch, tokens)`` -> ``embedding`` ``(batch, hidden)``.
 
-        ``activation_bits`` matters where it is quantized only.
+        ``unsigned`` matters where it is quantized only, see :func:`embedge_export.graph.cpu.author`.
         """
 
     def quantize(self, calibration: Sequence[Sequence[int]]) -> Self:
@@ -62,23 +62,23 @@ class HandWritten:
 
     @property
     def description(self) -> str:
-        """See :class:`Model`."""
+        """See :class:`Network`."""
         encoder = self.encoder
         return f"{len(encoder.layers)} layers, {encoder.heads} heads, hidden size {encoder.hidden_size}"
 
     @property
     def hidden_size(self) -> int:
-        """See :class:`Model`."""
+        """See :class:`Network`."""
         return self.encoder.hidden_size
 
-    def author(self, *, activation_bits: int = 8) -> GraphBuilder:
-        """See :class:`Model`."""
-        return graph.author(self.encoder, self.pooling, activation_bits=activation_bits)
+    def author(self, *, unsigned: bool = False) -> GraphBuilder:
+        """See :class:`Network`."""
+        return cpu.author(self.encoder, self.pooling, unsigned=unsigned)
 
     def quantize(self, calibration: Sequence[Sequence[int]]) -> "HandWritten":
-        """See :class:`Model`."""
+        """See :class:`Network`."""
         return replace(self, encoder=quantize.int8(self.encoder, calibration))
 
     def embed(self, ids: Sequence[int]) -> Array:
-        """See :class:`Model`."""
-        return reference.embed(self.encoder, self.pooling, ids)
+        """See :class:`Network`."""
+        return equations.embed(self.encoder, self.pooling, ids)

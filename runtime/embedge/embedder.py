@@ -10,13 +10,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from embedge import engine as runner
+from embedge import engine
 from embedge.bundle import Bundle
-from embedge.engine import Runner
-from embedge.engine.choose import choose_variant
+from embedge.engine import Engine
+from embedge.engine.capabilities import capabilities
+from embedge.engine.choose import Choice, choose
 from embedge.engine.cpus import cpu_budget
-from embedge.engine.sessions import CPU
-from embedge.errors import InputError
+from embedge.engine.ort import CPU
+from embedge.errors import BundleError, InputError
 from embedge.manifest import TOKENIZER, Manifest
 from embedge.progress import Progress
 from embedge.tokenizer import Tokenizer
@@ -41,12 +42,12 @@ class Embedder:
     bits alone, in any batch, in any order and on any number of threads. Elsewhere the batch may change the last ones.
     """
 
-    def __init__(self, bundle: Bundle, variant: str, tokenizer: Tokenizer, workers: Runner, threads: int) -> None:
+    def __init__(self, bundle: Bundle, choice: Choice, tokenizer: Tokenizer, engine: Engine, threads: int) -> None:
         """Put finished parts together; :meth:`load` makes them from a bundle's path."""
         self._bundle = bundle
+        self._choice = choice
         self._tokenizer = tokenizer
-        self._workers = workers
-        self.variant = variant
+        self._engine = engine
         self.threads = threads
 
     @classmethod
@@ -62,9 +63,8 @@ class Embedder:
 
         Args:
             path: a directory that ``embedge export`` wrote.
-            variant: ``"int8"``, ``"int8-reduced"``, ``"fp32"``, ``"fp16"``, or ``"auto"``: on the CPU for the first of
-                these that the bundle has and this CPU computes right, never fp16; on CUDA for fp16, else fp32 (see
-                :func:`embedge.engine.choose.choose_variant`).
+            variant: ``"int8"``, ``"fp32"``, ``"fp16"``, or ``"auto"``: on the CPU for int8, else fp32; on CUDA for
+                fp16, else fp32 (see :func:`embedge.engine.choose.choose`).
             threads: how many to use; ``None`` for all CPUs that this process may really use (see
                 :mod:`embedge.engine.cpus`).
             providers: ONNX Runtime's execution providers, such as ``["cuda"]``: ``cpu``, ``cuda``, ``tensorrt``,
@@ -74,22 +74,23 @@ class Embedder:
         Raises:
             BundleError: the bundle can't be opened, or its bytes are not the sealed ones (``BundleCorrupt``).
             ProviderError: a provider that can't be had here, with the reason, or that takes none of the model's nodes;
-                a variant that it can't run, or that this CPU computes wrong.
+                a variant that it can't run.
         """
         if threads is not None and not (type(threads) is int and 1 <= threads <= _MOST_THREADS):
             raise ValueError(f"threads={threads!r}: give 1 to {_MOST_THREADS}, or None for all CPUs it may use")
         bundle = Bundle.open(path)
         resolved = _resolve(providers)
-        variant = choose_variant(bundle.manifest.variants, variant, resolved)
-        bundle.ensure_sealed(variant)
-        manifest = bundle.manifest
-        if threads is None:
-            threads = cpu_budget().threads
-        tokenizer = Tokenizer(bundle.file(TOKENIZER), manifest.max_tokens)
-        workers, fallback = runner.load(bundle, variant, threads=threads, providers=resolved)
-        if fallback:
-            warnings.warn(fallback, stacklevel=2)
-        return cls(bundle, variant, tokenizer, workers, threads)
+        choice = choose(bundle.manifest.variants, variant, resolved[0], capabilities())
+        bundle.ensure_sealed(choice.variant)
+        model = start(bundle, choice, threads=threads or cpu_budget().threads, providers=resolved)
+        if model._engine.fallback:
+            warnings.warn(model._engine.fallback, stacklevel=2)
+        return model
+
+    @property
+    def variant(self) -> str:
+        """The name of the variant that runs."""
+        return self._choice.variant
 
     @property
     def manifest(self) -> Manifest:
@@ -106,12 +107,12 @@ class Embedder:
         on_overflow: Overflow = "truncate",
         progress: bool = False,
     ) -> npt.NDArray[Any]:
-        """Vectors of documents, of length 1. Shape: ``(len(texts), dimensions)``, also for no text and for one.
+        """Vectors of documents. Shape: ``(len(texts), dimensions)``, also for no text and for one.
 
         Args:
             texts: a list of texts. Empty and white ones give the vector of the empty sequence.
             prompt: put in front of each text; ``None`` for the model's document prompt, often empty.
-            dimensions: keep the first ones only, normalised again; ``None`` for all.
+            dimensions: keep the first ones only, normalised again where the model's are; ``None`` for all.
             dtype: ``"float32"``, ``"float16"``, ``"int8"`` or ``"binary"`` (see :func:`embedge.vectors.encode`).
             on_overflow: what to do with texts of more than ``manifest.max_tokens`` tokens: ``"truncate"`` them, with
                 one warning that says how many, or raise an ``"error"``.
@@ -124,7 +125,7 @@ class Embedder:
         """
         _check_texts(texts)
         self._check_options(dimensions, dtype, on_overflow, prompt)
-        prompt = self.manifest.prompts.document if prompt is None else prompt
+        prompt = self.manifest.prompt("document") if prompt is None else prompt
         vectors = np.empty((len(texts), self.manifest.dimensions), np.float32)
         truncated = 0
         with Progress(len(texts), shown=progress) as line:
@@ -134,7 +135,7 @@ class Embedder:
                 truncated += cut
                 line.advance(len(part))
         self._warn_truncated(truncated)
-        return encode(vectors, dimensions, dtype)
+        return self._encode(vectors, dimensions, dtype)
 
     def embed_query(
         self,
@@ -151,9 +152,9 @@ class Embedder:
         if not isinstance(text, str):
             raise InputError(f"a query is a str, not {type(text).__name__}; embed() takes a list of texts")
         self._check_options(dimensions, dtype, on_overflow)
-        vectors, truncated = self._embed([text], self.manifest.prompts.query, on_overflow, first=0)
+        vectors, truncated = self._embed([text], self.manifest.prompt("query"), on_overflow, first=0)
         self._warn_truncated(truncated)
-        row: npt.NDArray[Any] = encode(vectors, dimensions, dtype)[0]
+        row: npt.NDArray[Any] = self._encode(vectors, dimensions, dtype)[0]
         return row
 
     def embed_iter(
@@ -173,7 +174,7 @@ class Embedder:
         if isinstance(texts, str):
             raise TypeError("embed_iter takes an iterable of texts, not one str: pass [text]")
         self._check_options(dimensions, dtype, on_overflow, prompt)
-        prompt = self.manifest.prompts.document if prompt is None else prompt
+        prompt = self.manifest.prompt("document") if prompt is None else prompt
         return self._iterate(texts, prompt, dimensions, dtype, on_overflow)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -186,7 +187,7 @@ class Embedder:
 
     def close(self) -> None:
         """Wait for calls under way and end the threads; the embedder can't be used any more."""
-        self._workers.close()
+        self._engine.close()
 
     def __enter__(self) -> "Embedder":
         return self
@@ -207,7 +208,7 @@ class Embedder:
                 f"texts[{first + index}] has {self._tokenizer.count([texts[index]])[0]} tokens, "
                 f"the model takes {self.manifest.max_tokens}; shorten it, or pass on_overflow='truncate'"
             )
-        return self._workers.run(encoded.ids), len(encoded.truncated)
+        return self._engine.run(encoded.ids), len(encoded.truncated)
 
     def _iterate(
         self, texts: Iterable[str], prompt: str, dimensions: int | None, dtype: Dtype, on_overflow: Overflow
@@ -217,8 +218,12 @@ class Embedder:
             vectors, cut = self._embed(part, prompt, on_overflow, first=done)
             truncated += cut
             done += len(part)
-            yield from encode(vectors, dimensions, dtype)
+            yield from self._encode(vectors, dimensions, dtype)
         self._warn_truncated(truncated)
+
+    def _encode(self, vectors: FloatArray, dimensions: int | None, dtype: Dtype) -> npt.NDArray[Any]:
+        manifest = self.manifest
+        return encode(vectors, dimensions, dtype, normalized=manifest.normalized, int8_range=manifest.int8_range)
 
     def _check_options(self, dimensions: int | None, dtype: str, on_overflow: str, prompt: str | None = None) -> None:
         if prompt is not None and not isinstance(prompt, str):
@@ -235,6 +240,19 @@ class Embedder:
                 "split long texts, or pass on_overflow='error' to find them",
                 stacklevel=3,
             )
+
+
+def start(bundle: Bundle, choice: Choice, *, threads: int, providers: Sequence[str] = (CPU,)) -> Embedder:
+    """The embedder of an opened bundle, whose bytes are taken as they are; ``providers`` have ONNX Runtime's names.
+
+    Errors as in :meth:`Embedder.load`.
+    """
+    manifest = bundle.manifest
+    if manifest.task != "embed":
+        raise BundleError(f"{bundle.path} is made for the task {manifest.task!r}, not to embed texts")
+    tokenizer = Tokenizer(bundle.file(TOKENIZER), manifest.max_tokens, manifest.tokenizer)
+    parts = engine.load(bundle, choice, threads=threads, providers=providers)
+    return Embedder(bundle, choice, tokenizer, parts, threads)
 
 
 def _resolve(providers: Sequence[str] | None) -> list[str]:

@@ -3,9 +3,10 @@
 The manifest seals every other file with its size and sha256, and itself with the field ``seal``: the sha256 of its
 own bytes with the 64 digits of the seal replaced by zeros.
 
-The classes are named tuples because seven dataclasses take 5 ms to make, at every start.
+The classes are named tuples because as many dataclasses take 5 ms to make, at every start.
 """
 
+import functools
 import json
 import re
 import types
@@ -14,7 +15,10 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from embedge.errors import BundleCorrupt, BundleError, UnsupportedFormat
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+OLDEST_VERSION = 3
+"""Bundles of this format version and of all later ones are read; those before were never released."""
+ANY_DEVICE = "any"
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 
@@ -39,15 +43,56 @@ class Source(NamedTuple):
     license: str | None
 
 
-class Prompts(NamedTuple):
-    """Texts put in front of every query and of every document, often empty."""
+class TokenizerFacts(NamedTuple):
+    """What is done to the tokens of a text beside ``tokenizer.json``."""
 
-    query: str
-    document: str
+    before: tuple[int, ...]
+    """Ids of the special tokens in front of every text."""
+    after: tuple[int, ...]
+    """Ids of the special tokens behind it."""
+    truncation_side: Literal["right", "left"]
+    """Which end of a text that is too long is cut off."""
+
+
+class Tensor(NamedTuple):
+    """A matrix in a weights file: its first byte, and its shape ``(in, out)``."""
+
+    offset: int
+    shape: tuple[int, ...]
+
+
+class Graph(NamedTuple):
+    """One of the ways in which a variant can be computed; all give the same vectors."""
+
+    file: str
+    execution: str
+    """How the engine has to run it: ``"ragged"``, texts of equal length together, or ``"padded"``, any in a batch."""
+    needs: tuple[str, ...]
+    """Fields of :class:`embedge.engine.capabilities.Capabilities` that must hold."""
+    unsigned: bool
+    """Whether it takes :attr:`Variant.codes` as unsigned numbers, plus 128, instead of as they lie in the file."""
+
+
+class Variant(NamedTuple):
+    """One precision of the model: what its numbers are, where they lie and what can run them."""
+
+    graphs: tuple[Graph, ...]
+    """The fastest first."""
+    weights: str
+    codes: dict[str, Tensor]
+    """The int8 matrices of ``weights``, by their names in the graphs; none where the matrices are float."""
+    devices: tuple[str, ...]
+    """``"cpu"``, ``"cuda"`` or ``"any"``: first the one it is written for, then others that run it when told to."""
+    recipe: str
+
+    @property
+    def files(self) -> list[str]:
+        """The names of its files."""
+        return [*(graph.file for graph in self.graphs), self.weights]
 
 
 class Fidelity(NamedTuple):
-    """Cosine to the reference, over ``texts`` texts, measured when the bundle was written."""
+    """Cosine to the reference, over ``texts`` texts."""
 
     reference: str
     mean_cosine: float
@@ -55,33 +100,61 @@ class Fidelity(NamedTuple):
     texts: int
 
 
-class Variant(NamedTuple):
-    """One precision of the model: its two files, how it was made and how near it came to its reference."""
+class Measured(NamedTuple):
+    """What was found of a variant by running it when it was written."""
 
-    graph: str
-    weights: str
-    recipe: str
-    kernels: str
     fidelity: Fidelity
     batch_invariant: bool
-    """Whether texts had the same bits, when it was written, in one list and each by itself, spread over all threads."""
+    """Whether texts had the same bits in one list and each by itself, spread over all threads."""
     fingerprint: tuple[str, ...]
-    """A vector for each of :attr:`Manifest.fingerprint_texts`: little-endian float32 in base64."""
+    """A vector for each of :attr:`Measurements.texts`: little-endian float32 in base64."""
+
+
+class Measurements(NamedTuple):
+    """What depends on the machine that wrote the bundle, if only in the last digits."""
+
+    machine: str
+    texts: tuple[str, ...]
+    """Those that the fingerprints are of."""
+    variants: dict[str, Measured]
 
 
 class Manifest(NamedTuple):
-    """Everything a bundle says of itself."""
+    """Everything a bundle says of itself. All but ``measured`` is the same whichever machine writes it."""
 
     format_version: int
     created_by: str
     source: Source
+    task: Literal["embed", "rerank"]
     dimensions: int
     max_tokens: int
-    pooling: Literal["cls", "mean"]
-    prompts: Prompts
+    pooling: str
+    normalized: bool
+    """Whether vectors have length 1."""
+    similarity: Literal["cosine", "dot", "euclidean", "manhattan"]
+    """How vectors are to be compared."""
+    int8_range: float
+    """The magnitude of a component that ``dtype="int8"`` makes 127 of."""
+    prompts: dict[str, str]
+    """Texts to be put in front of others, by their names."""
+    default_prompt: str | None
+    """The name of the one for texts of a kind that has no prompt of its own."""
+    tokenizer: TokenizerFacts
     files: dict[str, SealedFile]
-    fingerprint_texts: tuple[str, ...]
     variants: dict[str, Variant]
+    """The order is that of ``variant="auto"``."""
+    measured: Measurements
+
+    def prompt(self, name: str) -> str:
+        """The prompt ``name``, else the default one, else none: an empty text."""
+        return self.prompts.get(name, self.prompts.get(self.default_prompt or "", ""))
+
+    def identity(self) -> str:
+        """Hexadecimal sha256 of all but ``measured``: the same for the same checkpoint, options and versions."""
+        import hashlib
+
+        fields = {name: value for name, value in self.to_fields().items() if name != "measured"}
+        return hashlib.sha256(json.dumps(fields, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
     def to_fields(self) -> dict[str, Any]:
         """The fields as JSON has them."""
@@ -108,10 +181,12 @@ class Manifest(NamedTuple):
         except (ValueError, RecursionError) as exc:
             raise BundleCorrupt(f"{where} is not JSON ({exc}); copy or export the bundle again") from exc
         version = fields.get("format_version") if isinstance(fields, dict) else None
-        if version != FORMAT_VERSION:
+        if type(version) is not int or not OLDEST_VERSION <= version <= FORMAT_VERSION:
+            newer = type(version) is int and version > FORMAT_VERSION
+            advice = "install a newer embedge" if newer else "export the checkpoint again"
             raise UnsupportedFormat(
-                f"{where} has format version {version!r}, this embedge reads version {FORMAT_VERSION}; "
-                "export the checkpoint again or install the embedge that wrote it"
+                f"{where} has format version {version!r}, this embedge reads {OLDEST_VERSION} to {FORMAT_VERSION}; "
+                f"{advice}"
             )
         if check_seal and not _is_sealed(raw):
             raise BundleCorrupt(f"{where} was altered after it was sealed; copy or export the bundle again")
@@ -124,6 +199,8 @@ def _plain(value: Any) -> Any:
         return {name: _plain(field) for name, field in value._asdict().items()}
     if isinstance(value, dict):
         return {name: _plain(field) for name, field in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
     return value
 
 
@@ -143,12 +220,17 @@ def _digest(unsealed: bytes) -> bytes:
     return hashlib.sha256(unsealed).hexdigest().encode()
 
 
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
 def _decode(kind: type[_T], value: Any, where: str) -> _T:
     """``value``, parsed from JSON, as ``kind``: a class of this module, or one of the types that its fields use."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if hasattr(kind, "_fields"):
         if isinstance(value, dict):
-            hints = typing.get_type_hints(kind)
+            hints = _hints(typing.cast(type, kind))
             missing = [name for name in hints if name not in value]
             if missing:
                 raise BundleError(f"{where} lacks {', '.join(missing)}; export the checkpoint again")

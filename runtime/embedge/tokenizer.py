@@ -12,6 +12,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from embedge.errors import BundleError, InputError
+from embedge.manifest import TokenizerFacts
 
 # A token of a long text costs 450 bytes while it is encoded (measured: 2.1 GB for 20 MB of English), so texts longer
 # than this are encoded piece by piece.
@@ -31,17 +32,18 @@ class Encoded(NamedTuple):
 class Tokenizer:
     """A ``tokenizer.json`` and the model's limit in tokens, special tokens included."""
 
-    def __init__(self, path: Path, max_tokens: int) -> None:
+    def __init__(self, path: Path, max_tokens: int, facts: TokenizerFacts) -> None:
         """Read ``path``; ``BundleError`` when it is not a tokenizer."""
         try:
             self._tokenizer = HuggingFaceTokenizer.from_file(str(path))
         except Exception as exc:
             raise BundleError(f"{path} is not a tokenizer that this version of tokenizers reads: {exc}") from exc
         self.max_tokens = max_tokens
-        self._special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        self._facts = facts
+        self._special = len(facts.before) + len(facts.after)
 
     def encode(self, texts: Sequence[str], *, first: int = 0) -> Encoded:
-        """Token ids of each text; those of more than ``max_tokens`` keep their first ones and the end token.
+        """Token ids of each text; those of more than ``max_tokens`` lose one end, and keep their special tokens.
 
         ``first`` is the number of the first text in its caller's list, for messages.
 
@@ -54,8 +56,15 @@ class Tokenizer:
         ids = [encoding.ids for encoding in self._encode(texts, special=True, first=first)]
         truncated = [index for index, tokens in enumerate(ids) if len(tokens) > self.max_tokens]
         for index in truncated:
-            ids[index] = ids[index][: self.max_tokens - 1] + ids[index][-1:]
+            ids[index] = self._truncate(ids[index])
         return Encoded(ids, truncated)
+
+    def _truncate(self, ids: list[int]) -> list[int]:
+        before, behind = len(self._facts.before), len(ids) - len(self._facts.after)
+        room = self.max_tokens - self._special
+        if self._facts.truncation_side == "left":
+            return [*ids[:before], *ids[behind - room : behind], *ids[behind:]]
+        return [*ids[: before + room], *ids[behind:]]
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text before truncation, special tokens included; raises as :meth:`encode` does."""
@@ -78,7 +87,7 @@ class Tokenizer:
     def _prefix(self, text: str, index: int) -> str:
         """The shortest start of a long text, by doubling, that holds more than ``max_tokens`` tokens."""
         size = 32 * self.max_tokens
-        while len(text) > 2 * size:
+        while len(text) > 2 * size and self._facts.truncation_side == "right":
             end = self._cut(text, size)
             if end < len(text) and len(self._encode([text[:end]], special=True, first=index)[0]) > self.max_tokens:
                 return text[:end]

@@ -21,20 +21,25 @@ def check_form(dimensions: int | None, dtype: str, width: int) -> None:
         raise ValueError(f"dimensions={dimensions or width}: binary vectors pack 8 dimensions in a byte")
 
 
-def encode(vectors: FloatArray, dimensions: int | None, dtype: Dtype) -> npt.NDArray[Any]:
+def encode(
+    vectors: FloatArray, dimensions: int | None, dtype: Dtype, *, normalized: bool, int8_range: float
+) -> npt.NDArray[Any]:
     """``vectors`` in the form asked for. Shape: ``(n, width)`` -> ``(n, dimensions)``, binary ``(n, dimensions / 8)``.
 
-    Fewer dimensions are the first ones, normalised again to length 1; that keeps the meaning only for models trained
-    for it (Matryoshka Representation Learning, Kusupati et al. 2022). ``int8`` is ``round(127 x)``. ``binary`` has a
-    bit for each positive component, most significant bit first, as ``uint8``.
+    Fewer dimensions are the first ones, with ``normalized`` made length 1 again; that keeps the meaning only for models
+    trained for it (Matryoshka Representation Learning, Kusupati et al. 2022). ``int8`` is
+    ``round(127 x / int8_range)``, cut off at -127 and 127. ``binary`` has a bit for each positive component, most
+    significant bit first, as ``uint8``.
     """
     if dimensions is not None and dimensions < vectors.shape[1]:
         vectors = vectors[:, :dimensions]
-        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+        if normalized:
+            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
     if dtype == "float16":
         return vectors.astype(np.float16)
     if dtype == "int8":
-        codes: npt.NDArray[np.int8] = np.rint(vectors * np.float32(127)).astype(np.int8)
+        scaled = np.clip(vectors * np.float32(127 / int8_range), -127, 127)
+        codes: npt.NDArray[np.int8] = np.rint(scaled).astype(np.int8)
         return codes
     if dtype == "binary":
         return np.packbits(vectors > 0, axis=1)

@@ -7,16 +7,15 @@ from typing import Any
 
 from embedge.bundle import hash_file
 from embedge.errors import CheckpointError
-from embedge.manifest import Prompts, Source
+from embedge.manifest import Source, TokenizerFacts
 from embedge_export.checkpoint import config as families
-from embedge_export.checkpoint.files import load_tokenizer, read_json, read_object
+from embedge_export.checkpoint import sentence_transformers
+from embedge_export.checkpoint.files import load_tokenizer, read_object
 from embedge_export.checkpoint.hub import fetch
 from embedge_export.checkpoint.registry import KnownModel, known_models
 from embedge_export.checkpoint.weights import WEIGHTS
 from embedge_export.encoder import Pooling
 
-# What transformers writes for a tokenizer without a limit is larger by far.
-_NO_LIMIT = 10**9
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -31,9 +30,11 @@ class Checkpoint:
     vocabulary_size: int
     tokenizer: str
     """``tokenizer.json`` without padding and truncation."""
+    tokenizer_facts: TokenizerFacts
     pooling: Pooling
     max_tokens: int
-    prompts: Prompts
+    prompts: dict[str, str]
+    """``query`` and ``document``, often empty."""
 
 
 def load(
@@ -59,15 +60,16 @@ def load(
     vocabulary = families.size(config, "vocab_size")
     digest = hash_file(directory / WEIGHTS) if (directory / WEIGHTS).is_file() else None
     known = _known(model_id, digest, directory)
-    transformer = read_object(directory / "sentence_bert_config.json", optional=True)
-    told = _told_limit(directory, transformer) if max_tokens is None else None
-    st_prompts = _prompts(directory / "config_sentence_transformers.json")
-    told_pooling = _pooling(directory)
+    transformer = sentence_transformers.transformer(directory)
+    told = sentence_transformers.limit(directory, transformer) if max_tokens is None else None
+    st_prompts = sentence_transformers.prompts(directory)
+    told_pooling = sentence_transformers.pooling(directory)
     pooling = pooling or told_pooling or (known.pooling if known else None)
     if pooling is None:
         raise CheckpointError(
             f"{directory} has no 1_Pooling/config.json to tell its pooling: give --pooling cls or mean"
         )
+    tokenizer, facts = load_tokenizer(directory, vocabulary, lower_case=bool(transformer.get("do_lower_case")))
     return Checkpoint(
         directory=directory,
         config=config,
@@ -78,18 +80,19 @@ def load(
             license=known.license if known else None,
         ),
         vocabulary_size=vocabulary,
-        tokenizer=load_tokenizer(directory, vocabulary, lower_case=bool(transformer.get("do_lower_case"))),
+        tokenizer=tokenizer,
+        tokenizer_facts=facts,
         pooling=pooling,
         max_tokens=_limit(max_tokens, told, known, families.positions(config)),
-        prompts=Prompts(
-            query=_first(query_prompt, st_prompts.get("query"), known.query_prompt if known else None),
-            document=_first(
+        prompts={
+            "query": _first(query_prompt, st_prompts.get("query"), known.query_prompt if known else None),
+            "document": _first(
                 document_prompt,
                 st_prompts.get("document"),
                 st_prompts.get("passage"),
                 known.document_prompt if known else None,
             ),
-        ),
+        },
     )
 
 
@@ -126,58 +129,8 @@ def _check_options(max_tokens: object, pooling: object, *prompts: object) -> Non
     if max_tokens is not None and type(max_tokens) is not int:
         raise CheckpointError(f"max_tokens {max_tokens!r} is not a whole number")
     for prompt in prompts:
-        if prompt is not None and not (isinstance(prompt, str) and _is_text(prompt)):
+        if prompt is not None and not (isinstance(prompt, str) and sentence_transformers.is_text(prompt)):
             raise CheckpointError(f"prompt {prompt!a} is not a text")
-
-
-def _prompts(path: Path) -> dict[str, str]:
-    prompts = read_object(path, optional=True).get("prompts") or {}
-    if not isinstance(prompts, dict) or not all(isinstance(text, str) and _is_text(text) for text in prompts.values()):
-        raise CheckpointError(f"{path}: prompts are not texts by their names; mend it, or remove them")
-    return prompts
-
-
-def _is_text(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _pooling(directory: Path) -> Pooling | None:
-    """How ``1_Pooling/config.json`` says that token vectors become one, ``None`` where there is no such file."""
-    modules = read_json(directory / "modules.json", optional=True) or []
-    kinds = [str(module.get("type")) if isinstance(module, dict) else repr(module) for module in modules]
-    for kind in (kind.rpartition(".")[2] for kind in kinds):
-        if kind not in ("Transformer", "Pooling", "Normalize"):
-            raise CheckpointError(
-                f"{directory / 'modules.json'} has a {kind} module, which embedge can't write: use a checkpoint that "
-                "ends in pooling and normalisation"
-            )
-    path = directory / "1_Pooling" / "config.json"
-    config = read_object(path, optional=True)
-    if not config:
-        return None
-    flags = {name.removeprefix("pooling_mode_"): on for name, on in config.items() if name.startswith("pooling_mode_")}
-    modes = {name for name, on in flags.items() if on} or {str(config.get("pooling_mode"))}
-    if config.get("include_prompt") is False:
-        raise CheckpointError(f"{path} leaves prompts out of the mean, which embedge can't do; use another checkpoint")
-    if modes in ({"cls_token"}, {"cls"}):
-        return "cls"
-    if modes in ({"mean_tokens"}, {"mean"}):
-        return "mean"
-    raise CheckpointError(f"{path} asks for {' + '.join(sorted(modes))} pooling; embedge writes cls or mean")
-
-
-def _told_limit(directory: Path, transformer: dict[str, Any]) -> int | None:
-    """The limit that sentence-transformers would take beside the model's positions, ``None`` where none is told."""
-    path, name = directory / "sentence_bert_config.json", "max_seq_length"
-    limit = transformer.get(name)
-    if limit is None:
-        path, name = directory / "tokenizer_config.json", "model_max_length"
-        limit = read_object(path, optional=True).get(name)
-        if limit is None or (isinstance(limit, int | float) and limit > _NO_LIMIT):
-            return None
-    if type(limit) is not int or limit < 3:
-        raise CheckpointError(f"{path}: {name} is {limit!r}, which leaves no room for a text; give --max-tokens")
-    return limit
 
 
 def _limit(asked: int | None, told: int | None, known: KnownModel | None, positions: int) -> int:

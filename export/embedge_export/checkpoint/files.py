@@ -7,6 +7,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from embedge.errors import CheckpointError
+from embedge.manifest import TokenizerFacts
 
 
 def read_json(path: Path, *, optional: bool = False) -> Any:
@@ -31,7 +32,7 @@ def read_object(path: Path, *, optional: bool = False) -> dict[str, Any]:
     return value
 
 
-def load_tokenizer(directory: Path, vocabulary: int, *, lower_case: bool) -> str:
+def load_tokenizer(directory: Path, vocabulary: int, *, lower_case: bool) -> tuple[str, TokenizerFacts]:
     """``tokenizer.json`` without padding and truncation: the runtime never pads, and truncates where it can count.
 
     ``lower_case`` is sentence-transformers' own setting, by which it lower-cases texts before the tokenizer has them.
@@ -53,11 +54,10 @@ def load_tokenizer(directory: Path, vocabulary: int, *, lower_case: bool) -> str
         steps = [{"type": "Lowercase"}, *([normalizer] if normalizer else [])]
         fields["normalizer"] = {"type": "Sequence", "normalizers": steps}
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-    _check_tokenizer(text, path, vocabulary)
-    return text
+    return text, _check_tokenizer(text, path, vocabulary)
 
 
-def _check_tokenizer(text: str, path: Path, vocabulary: int) -> None:
+def _check_tokenizer(text: str, path: Path, vocabulary: int) -> TokenizerFacts:
     try:
         tokenizer = Tokenizer.from_str(text)
         empty, short = tokenizer.encode("").ids, tokenizer.encode("a").ids
@@ -71,3 +71,4 @@ def _check_tokenizer(text: str, path: Path, vocabulary: int) -> None:
             f"{path} does not put one token before a text and one after it, as BERT's [CLS] and [SEP]; "
             "make it with transformers' BertTokenizerFast"
         )
+    return TokenizerFacts(before=(empty[0],), after=(empty[1],), truncation_side="right")

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
+from embedge.manifest import Tensor
+
 # The oldest opset that has the operators used here, for the widest choice of runtimes.
 _OPSET = 21
 _IR_VERSION = 10
@@ -21,18 +23,25 @@ _ALIGNMENT = 64
 class GraphBuilder:
     """Nodes and constants of a graph; each method that adds one returns the name of its value."""
 
-    def __init__(self, width: int, activation_bits: int, opset: int = _OPSET) -> None:
-        """An empty graph for vectors of ``width``; inputs of quantized matrices are rounded to ``activation_bits``."""
+    def __init__(self, width: int, *, unsigned: bool = False, opset: int = _OPSET) -> None:
+        """An empty graph for vectors of ``width``; with ``unsigned`` it takes int8 matrices as unsigned numbers."""
         self.width = width
         self.opset = opset
-        self.activation_bits = activation_bits
+        self.unsigned = unsigned
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, npt.NDArray[Any]] = {}
+        self.codes: set[str] = set()
+        """Those of the constants that are int8 matrices."""
 
     def constant(self, name: str, value: npt.NDArray[Any]) -> str:
         """A constant, once for each name."""
         self.constants.setdefault(name, value)
         return name
+
+    def matrix(self, name: str, codes: npt.NDArray[np.int8]) -> str:
+        """A constant int8 matrix, once for each name."""
+        self.codes.add(name)
+        return self.constant(name, codes)
 
     def integers(self, *values: int) -> str:
         """A constant vector of int64."""
@@ -54,19 +63,24 @@ class GraphBuilder:
         return names
 
 
-def save(g: GraphBuilder, graph: Path, weights: Path) -> None:
+def save(g: GraphBuilder, graph: Path, weights: Path) -> dict[str, Tensor]:
     """Write the graph as ``graph`` and ``weights``, which must lie in one directory; the same bytes every time.
 
-    Graphs of one encoder that differ in ``activation_bits`` have the same weights file.
+    Returns where in ``weights`` the int8 matrices lie. They lie there as they are, also for an ``unsigned`` graph,
+    which only says that they are unsigned: the runtime has to give it numbers that are (`embedge.engine.weights`). So
+    both graphs of an encoder have the same weights file.
     """
-    tensors = []
+    tensors, codes = [], {}
     with weights.open("wb") as out:
         for name, value in g.constants.items():
-            if value.nbytes < _INLINE_BYTES:
+            if value.nbytes < _INLINE_BYTES and name not in g.codes:
                 tensors.append(onnx.numpy_helper.from_array(value, name))
                 continue
             out.write(b"\0" * (-out.tell() % _ALIGNMENT))
-            tensor = TensorProto(name=name, dims=value.shape, data_type=helper.np_dtype_to_tensor_dtype(value.dtype))
+            if name in g.codes:
+                codes[name] = Tensor(out.tell(), value.shape)
+            dtype = np.dtype(np.uint8) if name in g.codes and g.unsigned else value.dtype
+            tensor = TensorProto(name=name, dims=value.shape, data_type=helper.np_dtype_to_tensor_dtype(dtype))
             tensor.data_location = TensorProto.EXTERNAL
             for key, text in (("location", weights.name), ("offset", out.tell()), ("length", value.nbytes)):
                 tensor.external_data.add(key=key, value=str(text))
@@ -85,3 +99,4 @@ def save(g: GraphBuilder, graph: Path, weights: Path) -> None:
         producer_name="embedge",
     )
     graph.write_bytes(model.SerializeToString(deterministic=True))
+    return codes

@@ -73,7 +73,7 @@ def author(encoder: Encoder, pooling: Pooling) -> GraphBuilder:
     With CLS pooling the last layer computes its output and feed-forward part for the first token only.
     """
     assert isinstance(encoder.words, np.ndarray)
-    g = GraphBuilder(encoder.hidden_size, activation_bits=16)
+    g = GraphBuilder(encoder.hidden_size)
     is_token = _is_token(g)
     lengths = g.add("Cast", "lengths", _sum(g, "lengths/sum", is_token, keepdims=0), to=TensorProto.INT32)
     x = _embed(g, encoder, encoder.words)

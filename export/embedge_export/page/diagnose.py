@@ -1,21 +1,20 @@
-"""What the report of an export tells of each variant: errors of vectors and of layers, size and speed."""
+"""What the page about an export tells of each variant: errors of vectors and of layers, size and speed."""
 
 import contextlib
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from embedge.bundle import Bundle
-from embedge.embedder import Embedder
-from embedge.manifest import TOKENIZER
-from embedge.tokenizer import Tokenizer
-from embedge_export import measure as verify
-from embedge_export.network import HandWritten, Model
+from embedge.embedder import Embedder, start
+from embedge.engine.choose import Choice
+from embedge.engine.cpus import cpu_budget
+from embedge_export.measure import choices, cosines, model_tokenizer, reference_vectors
+from embedge_export.network import HandWritten, Network
 from embedge_export.quantize.calibration import verification_texts
 from embedge_export.reference import layers
 
@@ -70,59 +69,55 @@ class Diagnosis:
     threads: int
 
 
-def diagnose(directory: Path, model: Model, quantized: Model | None) -> Diagnosis:
-    """Measure the bundle in ``directory``, which has ``model`` as fp32 and variants of ``quantized``, if given."""
-    manifest = Bundle.open(directory).manifest
-    names = sorted(set(manifest.variants) - {"fp16"})  # is for GPUs; its speed on a CPU tells nothing
-    tokenizer = Tokenizer(directory / TOKENIZER, manifest.max_tokens)
+def diagnose(bundle: Bundle, reference: Bundle, network: Network, quantized: Network | None) -> Diagnosis:
+    """Measure ``bundle``, whose int8 is ``quantized``, and the fp32 of ``reference``, which is ``network``."""
+    places = {name: bundle for name in bundle.manifest.variants if name != "fp16"}  # its speed on a CPU tells nothing
+    places["fp32"] = reference
+    picked = {name: choices(place, name)[0] for name, place in sorted(places.items(), key=lambda item: item[0])}
     with contextlib.ExitStack() as stack:
-        models = {name: stack.enter_context(Embedder.load(directory, variant=name)) for name in names}
-        distances = {"fp32": _distance_of_fp32(directory, model, models["fp32"], tokenizer)}
+        models = {
+            name: stack.enter_context(start(places[name], choice, threads=cpu_budget().threads))
+            for name, choice in picked.items()
+        }
+        fp32 = models["fp32"]
+        distances = {"fp32": _distance_of_fp32(reference, picked["fp32"], network, fp32)}
         if quantized is not None:
-            distances |= _distances_to_fp32(directory, model, quantized, models, tokenizer)
+            errors = _layer_errors(bundle, picked["int8"], reference, picked["fp32"], network, quantized)
+            texts = verification_texts()
+            found = cosines(models["int8"].embed(texts, prompt=""), fp32.embed(texts, prompt=""))
+            distances["int8"] = Distances("fp32", texts, found, errors, len(texts[::_STEP]))
         speeds = _measure_speed(models)
-        threads = models["fp32"].threads
+        threads = fp32.threads
     variants = []
-    for name in names:
-        files = manifest.variants[name]
-        size = sum(manifest.files[file].bytes for file in (files.graph, files.weights))
-        operators = layers.count_operators(directory / files.graph)
+    for name, choice in picked.items():
+        manifest = places[name].manifest
+        size = sum(manifest.files[file].bytes for file in manifest.variants[name].files)
+        operators = layers.count_operators(places[name].file(choice.graph.file))
         variants.append(VariantDiagnosis(name, size, operators, distances[name], speeds[name]))
     return Diagnosis(variants, threads)
 
 
-def _distance_of_fp32(directory: Path, model: Model, fp32: Embedder, tokenizer: Tokenizer) -> Distances:
-    texts, expected = verify.reference_vectors(model, tokenizer)
+def _distance_of_fp32(reference: Bundle, choice: Choice, network: Network, fp32: Embedder) -> Distances:
+    tokenizer = model_tokenizer(reference)
+    texts, expected = reference_vectors(network, tokenizer)
     errors = None
-    if isinstance(model, HandWritten):
-        graph = fp32.manifest.variants["fp32"].graph
-        trace = layers.trace_graph(directory, graph, model.encoder, model.encoder)
-        equations = layers.trace_equations(model.encoder, model.pooling)
+    if isinstance(network, HandWritten):
+        trace = layers.trace_graph(reference, choice, network.encoder, network.encoder)
+        equations = layers.trace_equations(network.encoder, network.pooling)
         (errors,) = layers.relative_errors(equations, [trace], tokenizer.encode(texts).ids)
-    cosines = verify.cosines(fp32.embed(texts, prompt=""), expected)
-    return Distances(model.reference, texts, cosines, errors, len(texts))
+    return Distances(network.reference, texts, cosines(fp32.embed(texts, prompt=""), expected), errors, len(texts))
 
 
-def _distances_to_fp32(
-    directory: Path, model: Model, quantized: Model, models: dict[str, Embedder], tokenizer: Tokenizer
-) -> dict[str, Distances]:
-    texts = verification_texts()
-    fp32 = models["fp32"]
-    names = [name for name in models if name != "fp32"]
-    ids = tokenizer.encode(texts[::_STEP]).ids
-    errors: dict[str, npt.NDArray[np.float64]] = {}
-    if isinstance(model, HandWritten) and isinstance(quantized, HandWritten):
-        graphs = fp32.manifest.variants
-        expected = layers.trace_graph(directory, graphs["fp32"].graph, model.encoder, model.encoder)
-        traces = [layers.trace_graph(directory, graphs[name].graph, quantized.encoder, model.encoder) for name in names]
-        errors = dict(zip(names, layers.relative_errors(expected, traces, ids), strict=True))
-    vectors = fp32.embed(texts, prompt="")
-    return {
-        name: Distances(
-            "fp32", texts, verify.cosines(models[name].embed(texts, prompt=""), vectors), errors.get(name), len(ids)
-        )
-        for name in names
-    }
+def _layer_errors(
+    bundle: Bundle, int8: Choice, reference: Bundle, fp32: Choice, network: Network, quantized: Network
+) -> npt.NDArray[np.float64] | None:
+    """Those of int8 to fp32; ``None`` for a traced graph."""
+    if not (isinstance(network, HandWritten) and isinstance(quantized, HandWritten)):
+        return None
+    expected = layers.trace_graph(reference, fp32, network.encoder, network.encoder)
+    trace = layers.trace_graph(bundle, int8, quantized.encoder, network.encoder)
+    ids = model_tokenizer(bundle).encode(verification_texts()[::_STEP]).ids
+    return layers.relative_errors(expected, [trace], ids)[0]
 
 
 def _measure_speed(models: dict[str, Embedder]) -> dict[str, Speed]:

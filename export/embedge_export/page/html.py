@@ -8,10 +8,9 @@ import tokenizers
 
 import embedge
 from embedge.engine.cpus import cpu_name
+from embedge.engine.ort import onnxruntime
 from embedge.manifest import Manifest
 from embedge_export.page.diagnose import Diagnosis, VariantDiagnosis
-
-import onnxruntime  # isort: skip - after embedge.engine.sessions, which switches its telemetry off
 
 _POOLED = {
     "mean": "; a vector is a mean over tokens, in which errors partly cancel",
@@ -118,10 +117,6 @@ def _summary(manifest: Manifest, variants: Sequence[VariantDiagnosis]) -> str:
     notes = []
     if "fp32" not in manifest.variants:
         notes.append("fp32 is the reference; the bundle does not have it.")
-    if "int8-reduced" in manifest.variants:
-        notes.append(
-            "int8-reduced has the weights of int8 and 7-bit activations: it runs where int8 products would overflow."
-        )
     table = _table(["variant", "mean cosine", "least", "to", "MB", "texts/s"], rows, numbers={1, 2, 4, 5})
     return f'{table}\n<p class="note">{_escape(" ".join(notes))}</p>' if notes else table
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from embedge_export.page.diagnose import VariantDiagnosis
 
-_COLOURS = {"fp32": "#8a8f98", "int8": "#0072b2", "int8-reduced": "#d55e00"}
+_COLOURS = {"fp32": "#8a8f98", "int8": "#0072b2"}
 _INK = "#333940"
 _STYLE: dict[Any, Any] = {  # rc_context would have each name as a literal
     "font.size": 9,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from embedge.atomic import replace_file
 from embedge.errors import ExportError
 
 
@@ -13,8 +14,7 @@ from embedge.errors import ExportError
 def reserve(path: Path, out: Path, *, force: bool) -> Iterator[Callable[[str], None]]:
     """Make a page whole or not at all: the body calls the function it is given with the page's HTML.
 
-    That goes to a file beside ``path``, which takes its place when the body ends; when it raises, it is removed. With
-    ``force`` a file at ``path`` is replaced.
+    It becomes ``path`` when the body ends (see :mod:`embedge.atomic`). With ``force`` a file at ``path`` is replaced.
 
     Raises:
         ExportError: no matplotlib; ``path`` exists (without ``force``), is a directory, lies in the bundle ``out`` or
@@ -24,21 +24,19 @@ def reserve(path: Path, out: Path, *, force: bool) -> Iterator[Callable[[str], N
         raise ExportError("a report needs matplotlib: pip install 'embedge[report]'")
     path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay
     _check_free(path, out, force=force)
-    partial = path.parent / f".{path.name}.{os.urandom(4).hex()}.partial"
-    with _errors_named(path):
-        partial.touch(exist_ok=False)
-
-    def write(text: str) -> None:
+    with contextlib.ExitStack() as stack:
         with _errors_named(path):
-            partial.write_text(text, encoding="utf-8")
+            partial = stack.enter_context(replace_file(path))
+            partial.touch(exist_ok=False)
 
-    try:
+        def write(text: str) -> None:
+            with _errors_named(path):
+                partial.write_text(text, encoding="utf-8")
+
         yield write
         _check_free(path, out, force=force)
         with _errors_named(path):
-            partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+            stack.close()
 
 
 def _check_free(path: Path, out: Path, *, force: bool) -> None:

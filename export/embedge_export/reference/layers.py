@@ -12,10 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from embedge.bundle import Bundle
+from embedge.engine.choose import Choice
+from embedge.engine.weights import Unsigned
 from embedge_export.encoder import Encoder, LayerNorm, Pooling
-from embedge_export.reference import equations as reference
+from embedge_export.reference import equations
 from embedge_export.reference.forward import Array
-from embedge_export.reference.values import expose
+from embedge_export.reference.values import Values
 
 Trace = Callable[[Sequence[int]], list[Array]]
 """Token ids of a text -> normalised embeddings, then each layer's normalised output. Shapes: ``(tokens, channels)``."""
@@ -24,13 +27,15 @@ Trace = Callable[[Sequence[int]], list[Array]]
 _SMALLEST_WEIGHT = 1e-3
 
 
-def trace_graph(directory: Path, graph: str, encoder: Encoder, original: Encoder) -> Trace:
-    """Run ``graph``, a file in ``directory`` that was written from ``encoder``, with each layer's output exposed.
+def trace_graph(bundle: Bundle, choice: Choice, encoder: Encoder, original: Encoder) -> Trace:
+    """Run the graph of ``choice``, which was written from ``encoder``, with each layer's output exposed.
 
     ``original`` is the encoder that ``encoder`` was quantized from, or ``encoder`` itself.
     """
     names = ["embeddings/norm", *(f"layer{number}/norm" for number in range(len(encoder.layers)))]
-    values = expose(directory / graph, names)
+    variant = bundle.manifest.variants[choice.variant]
+    unsigned = Unsigned.load(bundle.file(variant.weights), variant.codes) if choice.graph.unsigned else None
+    values = Values(bundle.file(choice.graph.file), names, unsigned)
     norms, kept = _norms(encoder), _kept(original)
 
     def trace(ids: Sequence[int]) -> list[Array]:
@@ -44,7 +49,7 @@ def trace_equations(encoder: Encoder, pooling: Pooling) -> Trace:
     norms, kept = _norms(encoder), _kept(encoder)
 
     def trace(ids: Sequence[int]) -> list[Array]:
-        outputs = reference.layer_outputs(encoder, ids)
+        outputs = equations.layer_outputs(encoder, ids)
         if pooling == "cls":
             outputs[-1] = outputs[-1][:1]  # all that the graph computes
         return [_normalized(*each) for each in zip(outputs, norms, kept, strict=True)]

@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from onnxruntime.transformers.fusion_options import FusionOptions
+from onnxruntime.transformers.optimizer import optimize_model
 from optimum.exporters.onnx import onnx_export_from_model
 from transformers.utils import logging as transformers_logging
 
 from embedge.errors import ExportError
 from embedge_export.checkpoint import config as families
 from embedge_export.traced.timing import skip_layer_norm_is_fast
-
-from onnxruntime.transformers.fusion_options import FusionOptions  # isort: skip - after embedge.engine.sessions, by way of
-from onnxruntime.transformers.optimizer import optimize_model  # isort: skip - kernels, which switches telemetry off
 
 # Model types whose attention the optimizer is known to fuse, in every layer.
 _ATTENTION_FUSED = (

@@ -23,10 +23,10 @@ from embedge_export.encoder import CENTRE, FloatArray, Linear, Pooling
 from embedge_export.graph.builder import GraphBuilder, save
 from embedge_export.quantize import ACTIVATION_ZERO_POINT, quantize_matrix
 from embedge_export.reference.forward import Array
-from embedge_export.reference.values import expose
+from embedge_export.reference.values import Values
 from embedge_export.traced import rewrite
 from embedge_export.traced.fusion import quiet, trace
-from embedge_export.traced.rewrite import Network, Product, QuantizedProduct
+from embedge_export.traced.rewrite import Product, QuantizedProduct, TracedGraph
 
 # Values that are kept of the calibration at a time: 0.4 GB of float32, those of two layers of a BERT-base.
 _VALUES = 100_000_000
@@ -36,9 +36,9 @@ _VERSIONS = ", ".join(f"{name} {version(name)}" for name in ("optimum-onnx", "tr
 
 @dataclass(frozen=True)
 class Traced:
-    """A traced graph, compared with the PyTorch model that it was traced from (see `embedge_export.network.Model`)."""
+    """A traced graph, compared with the PyTorch model that it was traced from (see `.network.Network`)."""
 
-    network: Network
+    graph: TracedGraph
     torch_model: Any
     pooling: Pooling
     hidden_size: int
@@ -57,22 +57,22 @@ class Traced:
         """
         with quiet():
             model = _load(checkpoint)
-            network = rewrite.read(trace(model, checkpoint.config))
+            graph = rewrite.read(trace(model, checkpoint.config))
         hidden = int(model.config.hidden_size)
-        return cls(network, model, checkpoint.pooling, hidden, f"{model.config.model_type}, hidden size {hidden}")
+        return cls(graph, model, checkpoint.pooling, hidden, f"{model.config.model_type}, hidden size {hidden}")
 
-    def author(self, *, activation_bits: int = 8) -> GraphBuilder:
-        """See `Model`."""
-        return rewrite.author(self.network, self.hidden_size, self.pooling, self.quantized, activation_bits)
+    def author(self, *, unsigned: bool = False) -> GraphBuilder:
+        """See `Network`."""
+        return rewrite.author(self.graph, self.hidden_size, self.pooling, self.quantized, unsigned=unsigned)
 
     def quantize(self, calibration: Sequence[Sequence[int]]) -> "Traced":
-        """See `Model`; raises ``ExportError`` where there is nothing to quantize."""
-        if not self.network.products:
+        """See `Network`; raises ``ExportError`` where there is nothing to quantize."""
+        if not self.graph.products:
             raise ExportError(f"a {self.description}, has no matrices that int8 is for; give --precision fp32")
         return replace(self, quantized=dict(self._quantize(calibration)))
 
     def embed(self, ids: Sequence[int]) -> Array:
-        """See `Model`."""
+        """See `Network`."""
         with torch.inference_mode(), quiet():
             tokens = torch.tensor([list(ids)])
             states = self.torch_model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).last_hidden_state[0]
@@ -85,10 +85,10 @@ class Traced:
         with tempfile.TemporaryDirectory(prefix="embedge-") as place:
             path = Path(place) / "model.onnx"
             save(replace(self, quantized={}).author(), path, path.with_suffix(".bin"))
-            for part in _parts(self.network, sum(map(len, calibration))):
+            for part in _parts(self.graph, sum(map(len, calibration))):
                 values = _values(path, [product.input for products in part for product in products], calibration)
                 for products in part:
-                    weight = self.network.weight(products[0])
+                    weight = self.graph.weight(products[0])
                     linear = Linear(weight, np.zeros(weight.shape[1], np.float32))
                     zero_point = ACTIVATION_ZERO_POINT if products[0].one_sided else CENTRE
                     x = np.concatenate([values.pop(product.input) for product in products])
@@ -97,15 +97,15 @@ class Traced:
                     yield products[0].weights, quantized
 
 
-def _parts(network: Network, tokens: int) -> Iterator[list[list[Product]]]:
+def _parts(graph: TracedGraph, tokens: int) -> Iterator[list[list[Product]]]:
     """Groups of products with the same weights, which are quantized as one; as many groups as fit in memory."""
     groups: dict[tuple[str, ...], list[Product]] = defaultdict(list)
-    for product in network.products:
+    for product in graph.products:
         groups[product.weights].append(product)
     part: list[list[Product]] = []
     values = 0
     for weights, products in groups.items():
-        needed = tokens * len(products) * len(network.constants[weights[0]])
+        needed = tokens * len(products) * len(graph.constants[weights[0]])
         if part and values + needed > _VALUES:
             yield part
             part, values = [], 0
@@ -116,7 +116,7 @@ def _parts(network: Network, tokens: int) -> Iterator[list[list[Product]]]:
 
 def _values(path: Path, names: Sequence[str], calibration: Sequence[Sequence[int]]) -> dict[str, FloatArray]:
     """What the graph has at ``names`` for all tokens of the texts. Shape of each: ``(tokens, channels)``."""
-    values, found = expose(path, names), defaultdict(list)
+    values, found = Values(path, names), defaultdict(list)
     for ids in calibration:
         for name, value in zip(names, values(ids), strict=True):
             rows = value.reshape(-1, value.shape[-1])

@@ -15,7 +15,7 @@ import onnx
 
 from embedge.errors import ExportError
 from embedge_export.encoder import FloatArray, Pooling, QuantizedLinear, QuantizedTable
-from embedge_export.graph import cpu as graph
+from embedge_export.graph import cpu
 from embedge_export.graph.builder import GraphBuilder
 from embedge_export.quantize.rounding import round_rows
 
@@ -52,7 +52,7 @@ class QuantizedProduct:
 
 
 @dataclass(frozen=True)
-class Network:
+class TracedGraph:
     """A traced graph whose only input is ``input_ids``."""
 
     nodes: tuple[onnx.NodeProto, ...]
@@ -66,13 +66,13 @@ class Network:
         return np.concatenate([self.constants[name] for name in product.weights], axis=1)
 
 
-def read(model: onnx.ModelProto) -> Network:
+def read(model: onnx.ModelProto) -> TracedGraph:
     """Take the inputs beside ``input_ids`` and the padding masks out of a traced graph; raises ``ExportError``."""
     inputs = [value.name for value in model.graph.input]
     unknown = sorted({*inputs} - {"input_ids", *_FILLED})
     if "input_ids" not in inputs or unknown:
         raise ExportError(f"the traced graph has the inputs {', '.join(inputs)}: embedge has token ids only")
-    g = GraphBuilder(0, 8)
+    g = GraphBuilder(0)
     shape = g.add("Shape", "input_ids/shape", "input_ids")
     for name in inputs:
         if name in _FILLED:
@@ -88,51 +88,52 @@ def read(model: onnx.ModelProto) -> Network:
     output = model.graph.output[0].name
     nodes = _needed([*g.nodes, *model.graph.node], output)
     opset = next(opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx"))
-    return Network(tuple(nodes), constants, _products(nodes, constants), output, opset)
+    return TracedGraph(tuple(nodes), constants, _products(nodes, constants), output, opset)
 
 
 def author(
-    network: Network,
+    traced: TracedGraph,
     hidden_size: int,
     pooling: Pooling,
     quantized: Mapping[tuple[str, ...], QuantizedProduct],
-    activation_bits: int,
+    *,
+    unsigned: bool,
 ) -> GraphBuilder:
     """The graph; with the products in int8 that ``quantized`` has by the names of their weights, and then the words."""
-    g = GraphBuilder(hidden_size, activation_bits, network.opset)
-    first = {product.outputs[0]: product for product in network.products}
-    others = {output for product in network.products for output in product.outputs[1:]}
-    for node in network.nodes:
+    g = GraphBuilder(hidden_size, unsigned=unsigned, opset=traced.opset)
+    first = {product.outputs[0]: product for product in traced.products}
+    others = {output for product in traced.products for output in product.outputs[1:]}
+    for node in traced.nodes:
         name = node.output[0]
         if name in first:
-            _multiply(g, network, first[name], quantized.get(first[name].weights))
-        elif quantized and _looks_words_up(node, network.constants):
-            graph.words(g, name, QuantizedTable(*round_rows(network.constants[node.input[0]])))
+            _multiply(g, traced, first[name], quantized.get(first[name].weights))
+        elif quantized and _looks_words_up(node, traced.constants):
+            cpu.words(g, name, QuantizedTable(*round_rows(traced.constants[node.input[0]])))
         elif name not in others:
             g.nodes.append(node)
-    graph.pool(g, network.output, pooling)
+    cpu.pool(g, traced.output, pooling)
     used = {name for node in g.nodes for name in _reads(node)}
-    for name, value in network.constants.items():
+    for name, value in traced.constants.items():
         if name in used:
             g.constant(name, value)
     return g
 
 
-def _multiply(g: GraphBuilder, network: Network, product: Product, quantized: QuantizedProduct | None) -> None:
+def _multiply(g: GraphBuilder, traced: TracedGraph, product: Product, quantized: QuantizedProduct | None) -> None:
     merged = len(product.outputs) > 1
     name = f"{product.outputs[0]}/merged" if merged else product.outputs[0]
     # Layers that share their weights share these constants too.
     weights = "+".join(product.weights)
     if quantized is None:
-        g.add("MatMul", name, product.input, g.constant(weights, network.weight(product)))
+        g.add("MatMul", name, product.input, g.constant(weights, traced.weight(product)))
     else:
         linear, x = quantized.linear, product.input
         if quantized.shift.any():
             x = g.add("Sub", f"{name}/shifted", x, g.constant(f"{weights}/shift", quantized.shift))
-        y = graph.quantized_product(g, name, x, linear, shared=weights)
+        y = cpu.quantized_product(g, name, x, linear, shared=weights)
         g.add("Add", name, y, g.constant(f"{weights}/bias", linear.bias))
     if merged:
-        widths = [network.constants[weight].shape[1] for weight in product.weights]
+        widths = [traced.constants[weight].shape[1] for weight in product.weights]
         g.add_many("Split", product.outputs, name, g.integers(*widths), axis=-1)
 
 

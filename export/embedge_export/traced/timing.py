@@ -7,9 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from embedge.engine.sessions import CPU
-
-import onnxruntime  # isort: skip - after embedge.engine.sessions, which switches its telemetry off
+from embedge.engine.ort import CPU, onnxruntime
 
 # 64 tokens of a small model.
 _SHAPE = (1, 64, 384)

@@ -9,9 +9,6 @@ from embedge.cli.options import add_bundle, find_bundle, variant_here
 from embedge.cli.table import print_table
 from embedge.errors import BundleError, ProviderError
 
-# Those that decide which int8 kernels ONNX Runtime takes.
-_FEATURES = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
-
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Options of ``embedge doctor``."""
@@ -24,14 +21,12 @@ def run(options: argparse.Namespace) -> int:
     import tokenizers
 
     from embedge.bundle import Bundle
-    from embedge.engine import choose as variants
     from embedge.engine import cuda
-    from embedge.engine import sessions as session
-    from embedge.engine.cpus import cpu_budget, cpu_name
+    from embedge.engine.capabilities import capabilities
+    from embedge.engine.cpus import cpu_budget, cpu_features, cpu_name
+    from embedge.engine.ort import CPU, CUDA, onnxruntime
 
-    import onnxruntime  # isort: skip
-
-    budget, reasons = cpu_budget(), cuda.why_not(session.CUDA)
+    budget, reasons = cpu_budget(), cuda.why_not(CUDA)
     rows = [
         ("embedge", __version__),
         ("python", f"{platform.python_version()} ({sys.executable})"),
@@ -40,9 +35,9 @@ def run(options: argparse.Namespace) -> int:
         ("tokenizers", tokenizers.__version__),
         ("numpy", np.__version__),
         ("CPU", cpu_name()),
-        ("CPU features", ", ".join(_features()) or "unknown"),
+        ("CPU features", ", ".join(cpu_features()) or "unknown"),
         ("threads", f"{budget.threads}, from {budget.reason}"),
-        ("int8 products", "exact" if variants.int8_is_exact() else "overflow; variant int8-reduced is the one to run"),
+        ("int8 products", _products(exact=capabilities().exact_u8s8)),
         ("providers", ", ".join(onnxruntime.get_available_providers())),
         ("GPU", _gpus()),
         *[("" if number else "CUDA", reason) for number, reason in enumerate(reasons or ["can be used"])],
@@ -51,9 +46,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         bundle = Bundle.open(find_bundle(options.model))
         rows.append(("bundle", f"{bundle.path} ({bundle.manifest.source.id})"))
-        rows.append(("variant", variant_here(bundle.manifest, session.CPU)))
+        rows.append(("variant", variant_here(bundle.manifest, CPU)))
         if not reasons:
-            rows.append(("with CUDA", variant_here(bundle.manifest, session.CUDA)))
+            rows.append(("with CUDA", variant_here(bundle.manifest, CUDA)))
     except BundleError as exc:
         if options.model:
             print_table(rows)
@@ -61,6 +56,12 @@ def run(options: argparse.Namespace) -> int:
         rows.append(("bundle", f"none: {exc}"))
     print_table(rows)
     return 0
+
+
+def _products(*, exact: bool) -> str:
+    if exact:
+        return "exact with weights as they are stored"
+    return "those with signed weights overflow; exact with weights taken as unsigned, which are turned at load"
 
 
 def _packages(found: dict[str, str]) -> str:
@@ -76,10 +77,3 @@ def _gpus() -> str:
     except ProviderError:
         return "none of NVIDIA's"  # the next row tells why
     return f"{', '.join(gpus)}; the driver supports CUDA {major}.{minor}"
-
-
-def _features() -> list[str]:
-    from embedge.engine.cpus import cpuinfo
-
-    flags = cpuinfo("flags", "Features").split()
-    return [feature for feature in _FEATURES if feature in flags]

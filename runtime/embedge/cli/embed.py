@@ -1,13 +1,13 @@
 """Embed texts, to a .npy file or as JSON Lines on standard output."""
 
 import argparse
-import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embedge.atomic import replace_file
 from embedge.cli.options import add_model, load, positive
 from embedge.errors import EmbedgeError, InputError
 
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     if options.out:
         _check_out(options.out)
     with load(options) as model:
-        prompt = model.manifest.prompts.query if options.query else options.prompt
+        prompt = model.manifest.prompt("query") if options.query else options.prompt
         texts = options.texts or _lines(options.file)
         form = {"dimensions": options.dimensions, "dtype": options.dtype, "on_overflow": options.on_overflow}
         if options.out:
@@ -83,13 +83,8 @@ def _save(out: Path, vectors: "npt.NDArray[Any]") -> None:
     """Write the array, whole or not at all."""
     import numpy as np
 
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
-        with partial.open("xb") as file:
+        with replace_file(out) as partial, partial.open("xb") as file:
             np.save(file, vectors)
-        partial.replace(out)
     except OSError as exc:
         raise EmbedgeError(f"{out} can't be written: {exc.strerror or f'is the disk full? ({exc})'}") from exc
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()

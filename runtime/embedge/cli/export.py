@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     def show(line: str) -> None:
         print(f"{time.monotonic() - start:5.1f} s  {line}", file=sys.stderr, flush=True)
 
-    report = export(
+    exported = export(
         options.source,
         options.out,
         precision=options.precision.split(","),
@@ -63,15 +63,15 @@ def run(options: argparse.Namespace) -> int:
         query_prompt=options.query_prompt,
         document_prompt=options.document_prompt,
         force=options.force,
-        report=options.report,
+        page=options.report,
         on_step=show,
     )
-    print(f"{report.path}: {report.bytes / 1e6:.1f} MB in {report.seconds:.1f} s")
-    for name, variant in report.manifest.variants.items():
-        fidelity = variant.fidelity
-        cosines = f"{fidelity.mean_cosine:.6f} mean, {fidelity.min_cosine:.6f} least"
+    print(f"{exported.path}: {exported.bytes / 1e6:.1f} MB in {exported.seconds:.1f} s")
+    for name, measured in exported.manifest.measured.variants.items():
+        fidelity = measured.fidelity
+        cosines = f"{fidelity.mean_cosine:.6f} mean, {fidelity.min_cosine:.6f} min"
         print(f"  {name}: cosine to {fidelity.reference} {cosines}, {fidelity.texts} texts")
-    counts = sorted(report.operators.items(), key=lambda item: (-item[1], item[0]))
+    counts = sorted(exported.operators.items(), key=lambda item: (-item[1], item[0]))
     print(f"  operators: {', '.join(f'{count} {operator}' for operator, count in counts)}")
     if options.report is not None:
         print(f"{options.report}: the report")

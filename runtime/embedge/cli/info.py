@@ -16,14 +16,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run ``embedge info``."""
     from embedge.bundle import Bundle
-    from embedge.engine.sessions import CPU, CUDA
+    from embedge.engine.ort import CPU, CUDA
 
     bundle = Bundle.open(find_bundle(options.model))
     manifest = bundle.manifest
     if options.json:
         fields = manifest.to_fields()
-        for variant in fields["variants"].values():
-            del variant["fingerprint"]
+        for measured in fields["measured"]["variants"].values():
+            del measured["fingerprint"]
         print(json.dumps({"path": str(bundle.path), **fields}, indent=1, ensure_ascii=False))
         return 0
     rows = [
@@ -35,20 +35,24 @@ def run(options: argparse.Namespace) -> int:
         ("dimensions", str(manifest.dimensions)),
         ("longest input", f"{manifest.max_tokens} tokens"),
         ("pooling", manifest.pooling),
-        ("query prompt", repr(manifest.prompts.query)),
-        ("document prompt", repr(manifest.prompts.document)),
+        ("normalised", "to length 1" if manifest.normalized else "no"),
+        ("similarity", manifest.similarity),
+        *[(f"{name} prompt", repr(text)) for name, text in manifest.prompts.items()],
         ("format", f"version {manifest.format_version}, written by {manifest.created_by}"),
+        ("identity", manifest.identity()),
+        ("measured on", manifest.measured.machine),
         ("size", f"{sum(file.bytes for file in manifest.files.values()) / 1e6:.1f} MB"),
     ]
     rows += [("on this CPU", variant_here(manifest, CPU)), ("with CUDA", variant_here(manifest, CUDA))]
     for name, variant in manifest.variants.items():
-        size = sum(manifest.files[file].bytes for file in (variant.graph, variant.weights))
-        fidelity = variant.fidelity
+        size = sum(manifest.files[file].bytes for file in variant.files)
+        measured = manifest.measured.variants[name]
+        fidelity = measured.fidelity
         rows += [
             (name, f"{size / 1e6:.1f} MB, {variant.recipe}"),
-            ("", f"cosine to {fidelity.reference}: mean {fidelity.mean_cosine:.6f}, least {fidelity.min_cosine:.6f}"),
-            ("", f"kernels: {variant.kernels}"),
-            ("", "same bits in every batch" if variant.batch_invariant else "bits depend on the batch"),
+            ("", f"cosine to {fidelity.reference}: mean {fidelity.mean_cosine:.6f}, min {fidelity.min_cosine:.6f}"),
+            ("", f"for {' and '.join(variant.devices)}"),
+            ("", "same bits in every batch" if measured.batch_invariant else "bits depend on the batch"),
         ]
     print_table(rows)
     return 0

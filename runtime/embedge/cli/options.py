@@ -22,9 +22,7 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """The bundle and how to run it as options, for commands about texts."""
     parser.add_argument("--model", metavar="BUNDLE", help=_HELP)
-    parser.add_argument(
-        "--variant", default="auto", metavar="NAME", help="int8, int8-reduced, fp32 or fp16; default: auto"
-    )
+    parser.add_argument("--variant", default="auto", metavar="NAME", help="int8, fp32 or fp16; default: auto")
     add_provider(parser)
     parser.add_argument("--threads", type=positive, metavar="N", help="default: all CPUs this process may use")
 
@@ -69,10 +67,12 @@ def positive(text: str) -> int:
 
 
 def variant_here(manifest: "Manifest", provider: str) -> str:
-    """The variant that this machine would run on ``provider``, in ONNX Runtime's name, or why it has none."""
-    from embedge.engine.choose import choose_variant
+    """The variant that this machine would run on ``provider``, in ONNX Runtime's name, and how; or why it has none."""
+    from embedge.engine.capabilities import capabilities
+    from embedge.engine.choose import choose
 
     try:
-        return choose_variant(manifest.variants, "auto", [provider])
+        choice = choose(manifest.variants, "auto", provider, capabilities())
     except ProviderError as exc:
         return f"none: {exc}"
+    return f"{choice.variant}, its weights taken as unsigned" if choice.graph.unsigned else choice.variant

@@ -1,28 +1,23 @@
 """Find the passages of files that answer a query: a grep for meaning.
 
-Files are cut at blank lines, and longer paragraphs at the ends of lines or sentences.
+Files are cut into passages (see ``embedge.chunks``).
 """
 
 import argparse
 import json
-import re
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from embedge.chunks import split
 from embedge.cli.options import add_model, load, positive
 from embedge.errors import InputError
 
-# About 200 tokens of English: what a small model represents well, and below the limit of nearly all.
-_PASSAGE_CHARS = 1000
-_ENDS = re.compile(r"(?<=[.!?])\s+|\n")
 
-
-@dataclass(frozen=True)
-class Passage:
-    """A part of a file and the line it starts on, counted from 1."""
+class _Found(NamedTuple):
+    """A passage of a file, and the line it starts on, counted from 1."""
 
     file: str
     line: int
@@ -40,7 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run ``embedge search``."""
-    passages = [passage for file in options.files for passage in split(str(file), _read(file))]
+    passages = [passage for file in options.files for passage in _passages(file)]
     if not passages:
         raise InputError("the files have no text to search")
     with load(options) as model:
@@ -60,28 +55,12 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def split(file: str, text: str) -> Iterator[Passage]:
-    """The passages of ``text``, which was read from ``file``."""
-    line = 1
-    for paragraph in re.split(r"(\n[ \t]*(?:\n[ \t]*)*\n)", text):
-        start = 0
-        while start < len(paragraph):
-            end = _end(paragraph, start)
-            part = paragraph[start:end]
-            if part.strip():
-                leading = len(part) - len(part.lstrip())
-                yield Passage(file, line + paragraph.count("\n", 0, start + leading), part.strip())
-            start = end
-        line += paragraph.count("\n")
-
-
-def _end(paragraph: str, start: int) -> int:
-    """Where the passage that begins at ``start`` ends: at the last end of a line or sentence that fits."""
-    limit = start + _PASSAGE_CHARS
-    if len(paragraph) <= limit:
-        return len(paragraph)
-    ends = [match.end() for match in _ENDS.finditer(paragraph, start, limit)]
-    return ends[-1] if ends else limit
+def _passages(file: Path) -> Iterator[_Found]:
+    text, line, done = _read(file), 1, 0
+    for passage in split(text):
+        line += text.count("\n", done, passage.start)
+        done = passage.start
+        yield _Found(str(file), line, passage.text)
 
 
 def _read(file: Path) -> str:

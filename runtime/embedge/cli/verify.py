@@ -3,7 +3,7 @@
 import argparse
 
 from embedge.cli.options import add_bundle, add_provider, find_bundle
-from embedge.errors import BundleError, ProviderError
+from embedge.errors import BundleError
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -14,31 +14,27 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run ``embedge verify``."""
-    from embedge import fingerprint
     from embedge.bundle import Bundle
-    from embedge.embedder import Embedder
-    from embedge.engine.choose import choose_variant
-    from embedge.engine.providers import resolve
+    from embedge.verify import verify
 
     path = find_bundle(options.model)
-    providers = resolve(options.provider or ["cpu"])
+    checks = verify(path, providers=options.provider)
+    manifest = Bundle.open(path).manifest
+    print(f"{len(manifest.files)} files have their sealed bytes")
     where = ", ".join(options.provider or ["cpu"])
-    bundle = Bundle.open(path)
-    bundle.verify()
-    print(f"{len(bundle.manifest.files)} files have their sealed bytes")
-    for name, variant in bundle.manifest.variants.items():
-        try:
-            choose_variant(bundle.manifest.variants, name, providers)
-        except ProviderError as exc:  # that nothing would run it here is not the bundle's fault
-            print(f"{name}: not run: {exc}")
-            continue
-        with Embedder.load(path, variant=name, providers=options.provider) as model:
-            cosine = fingerprint.cosine(model)
-        # Written so that NaN fails.
-        if not cosine >= fingerprint.SMALLEST_COSINE:
-            raise BundleError(
-                f"{path / variant.graph} gives other vectors here than where it was sealed: cosine {cosine:.6f}; "
-                f"use another variant than this one ({variant.kernels})"
+    for check in checks:
+        if check.cosine is None:
+            print(f"{check.variant}: not run: {check.reason}")
+        elif check.passed:
+            print(
+                f"{check.variant} on {where}: vectors as sealed on {manifest.measured.machine}, "
+                f"cosine {check.cosine:.6f} (at least {check.smallest:g} is right)"
             )
-        print(f"{name} on {where}: vectors as sealed, cosine {cosine:.6f}")
+    for check in checks:
+        if not check.passed:
+            raise BundleError(
+                f"{check.variant} of {path} gives other vectors here than where it was sealed: cosine "
+                f"{check.cosine:.6f}, at least {check.smallest:g} is right; use another variant, and report this CPU "
+                "with the output of `embedge doctor`"
+            )
     return 0

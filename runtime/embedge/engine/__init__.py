@@ -1,42 +1,48 @@
-"""A variant of a bundle, ready to run: texts of equal length side by side on threads, or fp16's padded batches."""
+"""How a variant is computed: token ids to vectors, by ONNX Runtime.
+
+:func:`load` gives an :class:`Engine` for what :mod:`.choose` chose by the machine's :mod:`.capabilities`: texts of
+equal length side by side on threads (:mod:`.ragged`), or padded batches (:mod:`.padded`).
+"""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from embedge.bundle import Bundle
-from embedge.engine.ragged import Workers
-from embedge.engine.sessions import Engine
-from embedge.vectors import FloatArray
+if TYPE_CHECKING:
+    from embedge.bundle import Bundle
+    from embedge.engine.choose import Choice
+    from embedge.vectors import FloatArray
 
 
-class Runner(Protocol):
-    """Token ids to vectors: :class:`.ragged.Workers`, or :class:`.padded.PaddedRunner` for fp16."""
+class Engine(Protocol):
+    """Token ids to vectors; any number of threads may call one at once."""
 
-    def run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
+    @property
+    def fallback(self) -> str | None:
+        """What of the model runs on the CPU although it was not asked for; ``None`` where nothing does."""
+
+    def run(self, ids: Sequence[Sequence[int]]) -> "FloatArray":
         """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``."""
 
     def close(self) -> None:
         """Wait for the calls under way; later ones raise an ``EmbedgeError``."""
 
 
-def load(bundle: Bundle, variant: str, *, threads: int, providers: Sequence[str]) -> tuple[Runner, str | None]:
-    """The runner of ``variant`` on ``providers``, in ONNX Runtime's names, and what of it runs on the CPU unasked.
+def load(bundle: "Bundle", choice: "Choice", *, threads: int, providers: Sequence[str]) -> Engine:
+    """The engine for ``choice`` on ``providers``, in ONNX Runtime's names.
 
     Raises:
-        BundleError: the graph can't be loaded.
+        BundleError: the graph or its weights can't be loaded.
         ProviderError: it can't be loaded or run on these providers, or they take none of its nodes.
     """
-    manifest = bundle.manifest
-    files = manifest.variants[variant]
-    graph, weights = bundle.file(files.graph), bundle.file(files.weights)
-    width = manifest.dimensions
-    if variant == "fp16":
-        from embedge.engine.padded import PaddedRunner
+    from embedge.engine.sessions import SessionMaker
 
-        runner = PaddedRunner(
-            graph, weights, threads=threads, providers=providers, width=width, max_tokens=manifest.max_tokens
-        )
-        return runner, runner.fallback
-    integer = variant in ("int8", "int8-reduced")
-    engine = Engine(graph, weights, threads=threads, providers=providers, integer=integer)
-    return Workers(engine, threads=threads, width=width), engine.fallback
+    manifest = bundle.manifest
+    maker = SessionMaker(bundle, choice, providers)
+    if choice.graph.execution == "padded":
+        from embedge.engine.padded import PaddedEngine  # not needed at most starts
+
+        return PaddedEngine(maker, threads=threads, width=manifest.dimensions, max_tokens=manifest.max_tokens)
+    from embedge.engine.ragged import RaggedEngine
+
+    integer = bool(manifest.variants[choice.variant].codes)
+    return RaggedEngine(maker, threads=threads, width=manifest.dimensions, integer=integer)

@@ -4,7 +4,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from embedge.engine.fork import after_fork
+from embedge.engine import fork
 from embedge.errors import EmbedgeError
 
 
@@ -13,9 +13,8 @@ class Calls:
 
     def __init__(self) -> None:
         self._closed = False
-        self._renew()
-        # The lock may be held, at the moment of a fork, by a thread that the child does not have.
-        after_fork(self, Calls._renew)
+        self.after_fork()
+        fork.watch(self)
 
     @contextlib.contextmanager
     def under_way(self) -> Iterator[bool]:
@@ -42,6 +41,7 @@ class Calls:
             self._closed = True
             self._state.wait_for(lambda: self._count == 0)
 
-    def _renew(self) -> None:
+    def after_fork(self) -> None:
+        """Make the lock anew, which a thread that the child lacks may have held, see :mod:`.fork`."""
         self._state = threading.Condition()
         self._count = 0

@@ -1,79 +1,77 @@
-"""Which variant of a bundle to run."""
+"""Which variant of a bundle to run, and by which of its graphs: from what the manifest declares, and nothing else."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from typing import NamedTuple
 
-import numpy as np
-
-from embedge.engine.sessions import CPU, CUDA
+from embedge.engine.capabilities import Capabilities
+from embedge.engine.ort import CPU, CUDA
 from embedge.errors import BundleError, ProviderError
-from embedge.manifest import Variant
+from embedge.manifest import ANY_DEVICE, Graph, Variant
 
-import onnxruntime  # isort: skip - after embedge.engine.sessions, which switches its telemetry off
+EXECUTIONS = ("ragged", "padded")
+"""What this version of the engine can do with a graph (see :mod:`embedge.engine`)."""
 
-VARIANTS = ("int8", "int8-reduced", "fp32")
-"""In the order that ``variant="auto"`` prefers them on the CPU, the first only where its kernels are exact."""
-
-_PROBE = Path(__file__).with_name("probe.onnx")
-
+# The devices that variants are declared for. What other providers run on is not known; nothing was measured there.
+_DEVICES = {CPU: "cpu", CUDA: "cuda"}
 # What to export for a provider that can't run a bundle's variants.
 _EXPORT = {CPU: "int8 or fp32", CUDA: "fp16"}
 
 
-def choose_variant(variants: Mapping[str, Variant], asked: str, providers: Sequence[str] = (CPU,)) -> str:
-    """The name of the variant to run on ``providers``: ``asked``, or for ``"auto"`` the one that suits the first best.
+class Choice(NamedTuple):
+    """A variant's name and the graph that computes it here."""
 
-    On the CPU that is the smallest that it computes right. fp16 is written for CUDA; the CPU, which converts each
-    operator's input and output, runs it only when it is asked for by name.
+    variant: str
+    graph: Graph
+
+
+def choose(variants: Mapping[str, Variant], asked: str, provider: str, capabilities: Capabilities) -> Choice:
+    """What to run on ``provider``, in ONNX Runtime's name: ``asked``, or for ``"auto"`` the first that suits it.
+
+    A variant suits the device that it was written for, the first of its ``devices``; fp32 is written for any. It runs
+    on the others of ``devices`` too, where it is asked for by name. So the CPU runs fp16, but only by name, since it
+    converts each operator's input and output.
+
+    Of a variant's graphs, which give the same vectors, the first is taken whose needs are met.
 
     Raises:
         BundleError: the bundle has no such variant.
-        ProviderError: it has, but the provider can't run it or gets it wrong; the message names the one to use.
+        ProviderError: it has, but not for this provider or this machine; the message says what to do.
     """
     if asked != "auto" and asked not in variants:
-        raise BundleError(f"the bundle has no variant {asked!r}; it has {', '.join(sorted(variants))}")
-    provider = providers[0]
-    if provider == CPU and asked not in ("auto", "int8"):
-        return asked
-    suited = _suited(variants, provider)
-    if asked == "auto" and suited:
-        return suited[0]
-    if asked in suited:
-        return asked
-    export = f"export the checkpoint again, with --precision {_EXPORT.get(provider, 'fp32')}"
-    use = f"use variant {suited[0]!r}" if suited else export
-    if provider != CPU:
-        raise ProviderError(f"the int8 products of this bundle have no CUDA kernel; {use}")
-    if "int8" in variants:
-        raise ProviderError(f"the products of variant 'int8' overflow on this CPU, which has no VNNI or AMX; {use}")
-    raise ProviderError(f"the bundle has only fp16, which is for CUDA: ask for variant 'fp16' by name, or {use}")
+        raise BundleError(f"the bundle has no variant {asked!r}; it has {', '.join(variants)}")
+    device = _DEVICES.get(provider)
+    suited = [name for name, variant in variants.items() if variant.devices[0] in (device, ANY_DEVICE)]
+    if asked == "auto":
+        if not suited and device is None:
+            suited = list(variants)
+        if not suited:
+            known = ", ".join(f"{name} (for {' and '.join(variant.devices)})" for name, variant in variants.items())
+            raise ProviderError(f"the bundle has nothing for {provider}, only {known}: {_advice(suited, provider)}")
+        return Choice(suited[0], _graph(suited[0], variants[suited[0]], capabilities))
+    devices = variants[asked].devices
+    if device not in (None, *devices) and ANY_DEVICE not in devices:
+        raise ProviderError(
+            f"variant {asked!r} is for {' and '.join(devices)}, not for {provider}: {_advice(suited, provider)}"
+        )
+    return Choice(asked, _graph(asked, variants[asked], capabilities))
 
 
-def _suited(variants: Mapping[str, Variant], provider: str) -> list[str]:
-    """The variants that ``provider`` runs right and well, the best first."""
-    if provider == CPU:
-        known = dict.fromkeys([*VARIANTS, *variants])
-        return [n for n in known if n in variants and n != "fp16" and (n != "int8" or int8_is_exact())]
-    if provider == CUDA:
-        known = dict.fromkeys(["fp16", "fp32", *variants])
-        return [n for n in known if n in variants and n not in ("int8", "int8-reduced")]
-    # Elsewhere nothing was measured. Those of the most common operators come first.
-    known = dict.fromkeys(["fp32", *VARIANTS, *variants])
-    return [n for n in known if n in variants]
+def _graph(name: str, variant: Variant, capabilities: Capabilities) -> Graph:
+    lacking: list[str] = []
+    for graph in variant.graphs:
+        missing = capabilities.lacks(graph.needs)
+        if graph.execution not in EXECUTIONS:
+            missing.append(f"{graph.execution} execution")
+        if not missing:
+            return graph
+        lacking += missing
+    raise ProviderError(
+        f"variant {name!r} can't run here: its graphs need {', '.join(dict.fromkeys(lacking))}; "
+        "use another variant or a newer embedge"
+    )
 
 
-def int8_is_exact() -> bool:
-    """Whether this CPU's kernels multiply unsigned 8-bit by signed 8-bit numbers without overflow.
-
-    Found by trying: the largest numbers through the operator that the graphs use, for one row, whose kernel may be
-    another one, and for several. ``vpmaddubsw``, which CPUs without VNNI have for it, adds pairs of products in 16 bits
-    and saturates there, silently (onnxruntime issue 6004).
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(_PROBE), options, providers=["CPUExecutionProvider"])
-    for rows in (1, 7):
-        largest = np.full((rows, 64), 255, np.uint8)
-        if not (session.run(None, {"x": largest})[0] == 64 * 255 * 127).all():
-            return False
-    return True
+def _advice(suited: list[str], provider: str) -> str:
+    if suited:
+        return f"use variant {suited[0]!r}"
+    return f"export the checkpoint again, with --precision {_EXPORT.get(provider, 'fp32')}"

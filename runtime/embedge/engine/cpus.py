@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+_FEATURES = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
+
 
 class CpuBudget(NamedTuple):
     """``threads`` to use, and the ``reason`` in words for ``embedge doctor``."""
@@ -36,6 +38,12 @@ def cpu_name() -> str:
     import platform  # not needed at the start
 
     return cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def cpu_features() -> list[str]:
+    """Those of its instruction sets that decide which kernels ONNX Runtime takes, in Linux's names; empty elsewhere."""
+    flags = cpuinfo("flags", "Features").split()
+    return [feature for feature in _FEATURES if feature in flags]
 
 
 def cpuinfo(*names: str) -> str:

@@ -13,10 +13,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from embedge.engine.sessions import CUDA, FORKED, TENSORRT
+from embedge.engine.fork import NO_CUDA
+from embedge.engine.ort import CUDA, TENSORRT, onnxruntime
 from embedge.errors import ProviderError
-
-import onnxruntime  # isort: skip - after embedge.engine.sessions, which switches its telemetry off
 
 LIBRARIES = {CUDA: "cuda", TENSORRT: "tensorrt"}
 """The providers that need an NVIDIA GPU, and how the files with their code are called."""
@@ -74,7 +73,7 @@ def query_driver() -> Driver:
     count, version = ctypes.c_int(), ctypes.c_int()
     code = library.cuInit(0)
     if code == _NOT_INITIALIZED:
-        raise ProviderError(FORKED)
+        raise ProviderError(NO_CUDA)
     code = code or library.cuDeviceGetCount(ctypes.byref(count))
     if code or not count.value:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")

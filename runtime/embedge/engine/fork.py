@@ -2,21 +2,34 @@
 
 import os
 import weakref
-from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol
 
-_T = TypeVar("_T")
+NO_CUDA = (
+    "this process was forked from one that has used CUDA, where it can't be used: start processes with "
+    "multiprocessing's 'spawn' method and load the bundle in each"
+)
 
 
-def after_fork(owner: _T, action: Callable[[_T], None]) -> None:
-    """Call ``action(owner)`` in every forked child for as long as ``owner`` lives."""
-    if not hasattr(os, "register_at_fork"):  # Windows has no fork
-        return
-    reference = weakref.ref(owner)
+class Forked(Protocol):
+    """Something that a forked child has to make anew."""
 
-    def call() -> None:
-        alive = reference()
-        if alive is not None:
-            action(alive)
+    def after_fork(self) -> None:
+        """Called in the child."""
 
-    os.register_at_fork(after_in_child=call)
+
+# A hook can't be taken back, so there is one for all, and it lets what it calls be collected.
+_watched: "weakref.WeakSet[Forked]" = weakref.WeakSet()
+
+
+def watch(owner: Forked) -> None:
+    """Call ``owner.after_fork()`` in every forked child for as long as ``owner`` lives."""
+    _watched.add(owner)
+
+
+def _after_fork() -> None:
+    for owner in list(_watched):
+        owner.after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_after_fork)

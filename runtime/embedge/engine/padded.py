@@ -11,19 +11,17 @@ cores work on multiples of 8. Neither that nor which budget of tokens is best wa
 
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from embedge.engine import fork
 from embedge.engine.calls import Calls
-from embedge.engine.fork import after_fork
-from embedge.engine.ragged import plan_padded
-from embedge.engine.sessions import CPU, CUDA, SessionMaker, abandon
+from embedge.engine.ort import CUDA, onnxruntime
+from embedge.engine.plan import plan_padded
+from embedge.engine.sessions import SessionMaker, abandon, failures_told
 from embedge.errors import ProviderError
 from embedge.vectors import FloatArray
-
-import onnxruntime  # isort: skip - after embedge.engine.sessions, which switches its telemetry off
 
 PADDING = -1
 """No token has this id; the graph counts the others."""
@@ -33,33 +31,28 @@ _TOKENS_PER_BATCH = {"cuda": 16384, "cpu": 1024}
 _LENGTHS = 16
 
 
-class PaddedRunner:
-    """Runs token ids through a graph of padded batches; any number of threads may call it."""
+class PaddedEngine:
+    """See :class:`embedge.engine.Engine`."""
 
-    def __init__(
-        self, graph: Path, weights: Path, *, threads: int, providers: Sequence[str], width: int, max_tokens: int
-    ) -> None:
+    def __init__(self, maker: SessionMaker, *, threads: int, width: int, max_tokens: int) -> None:
         """``width`` is the length of the vectors, ``max_tokens`` that of the longest text.
 
         The session is made at once, and runs once where it is not the CPU's: a GPU that the kernels were not compiled
         for, or a library that is loaded late, shows only then. Errors as in `SessionMaker`.
         """
-        self._maker = SessionMaker(graph, weights, providers)
+        self._maker = maker
         self._threads = threads
         self._width = width
         self._max_tokens = max_tokens
-        self._device = "cuda" if self._maker.providers[0] == CUDA else "cpu"
+        self._device = "cuda" if maker.providers[0] == CUDA else "cpu"
         self._calls = Calls()
         self._lock = threading.Lock()
-        self._session: onnxruntime.InferenceSession | None = self._maker.make(threads)
-        self.fallback: str | None = None
-        """What runs on the CPU although other providers were asked for."""
-        if self._maker.providers != [CPU]:
-            from embedge.engine.providers import find_fallback
-
-            self.fallback = find_fallback(self._session, self._maker.providers)
+        self._session: onnxruntime.InferenceSession | None = maker.make(threads)
+        self.fallback = maker.fallback(self._session)
+        """See :class:`embedge.engine.Engine`."""
+        fork.watch(self)
+        if not maker.on_cpu:
             self._run_batch([[0, 0]])
-        after_fork(self, PaddedRunner._abandon_session)
 
     def run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
         """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``."""
@@ -80,22 +73,20 @@ class PaddedRunner:
         if self._session is None:
             self._session = self._maker.make(self._threads)
         ids = pad(rows, self._max_tokens)
-        try:
+        with failures_told(*ids.shape):
             binding = self._session.io_binding()
             uploaded = onnxruntime.OrtValue.ortvalue_from_numpy(ids, self._device, 0)
             binding.bind_ortvalue_input("input_ids", uploaded)
             binding.bind_output("embedding", self._device, 0)
             self._session.run_with_iobinding(binding)
             vectors: FloatArray = binding.copy_outputs_to_cpu()[0][: len(rows)]
-        except Exception as exc:
-            raise ProviderError(f"ONNX Runtime failed on {ids.shape[0]} texts of {ids.shape[1]} tokens: {exc}") from exc
         # The export compares on a CPU, whose fused operators compute in float32, so it can't see every overflow.
         if not np.isfinite(vectors).all():
             raise ProviderError("fp16 overflowed: a vector is not finite; use variant 'fp32' of this model")
         return vectors
 
-    def _abandon_session(self) -> None:
-        """In a forked child: let a new session be made; the lock may be held by a thread that the child lacks."""
+    def after_fork(self) -> None:
+        """Let a new session be made, see :mod:`.fork`; the lock may be held by a thread that the child lacks."""
         if self._session is not None:
             abandon(self._session)
         self._session = None

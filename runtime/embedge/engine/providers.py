@@ -6,10 +6,9 @@ None of them was run by this project on the hardware it is for. OpenVINO's was t
 from collections import Counter
 from collections.abc import Sequence
 
-from embedge.engine.sessions import CPU, CUDA, TENSORRT
+from embedge.engine import cuda
+from embedge.engine.ort import CPU, CUDA, TENSORRT, onnxruntime
 from embedge.errors import ProviderError
-
-import onnxruntime  # isort: skip - after embedge.engine.sessions, which switches its telemetry off
 
 PROVIDERS = {
     "cpu": CPU,
@@ -50,8 +49,6 @@ def resolve(names: Sequence[str]) -> list[str]:
 
 def _check(name: str) -> None:
     """Raise unless ONNX Runtime has a provider, as far as can be told before a session is made."""
-    from embedge.engine import cuda
-
     if name in cuda.LIBRARIES:
         reasons = cuda.why_not(name)
         if reasons:

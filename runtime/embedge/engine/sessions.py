@@ -1,41 +1,18 @@
-"""ONNX Runtime: its sessions, with the options that they need."""
+"""ONNX Runtime's sessions: the options that they need, and what they were made of."""
 
+import contextlib
 import ctypes
-import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-# The wheels for Linux and macOS report to Microsoft from 1.29 on; they read this when they are imported.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-
-import onnxruntime
-
-from embedge.bundle import stamp
-from embedge.engine.fork import after_fork
+from embedge.bundle import Bundle
+from embedge.engine import fork
+from embedge.engine.choose import Choice
+from embedge.engine.ort import CPU, CUDA, TENSORRT, onnxruntime
+from embedge.engine.weights import Unsigned
 from embedge.errors import BundleCorrupt, BundleError, ProviderError
-from embedge.vectors import FloatArray
-
-try:
-    # Where the program imported onnxruntime first, the variable came too late.
-    onnxruntime.disable_telemetry_events()
-except AttributeError as exc:
-    raise ProviderError(
-        "onnxruntime is installed, but its files are gone, as when one of onnxruntime and onnxruntime-gpu is "
-        "uninstalled and the other stays: uninstall both, then install one"
-    ) from exc
-
-CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
-TENSORRT = "TensorrtExecutionProvider"
-
-FORKED = (
-    "this process was forked from one that has used CUDA, where it can't be used: start processes with "
-    "multiprocessing's 'spawn' method and load the bundle in each"
-)
+from embedge.stamps import stamp
 
 # Tokens up to which a single thread on weights that are not packed is sooner done than another session is made.
 _SHORT = 64
@@ -46,15 +23,24 @@ _OPTIONS = {CUDA: {"enable_skip_layer_norm_strict_mode": "1", "use_tf32": "0"}}
 
 
 class SessionMaker:
-    """Makes sessions of one graph on ``providers``, as long as its files stay those that were loaded."""
+    """Makes sessions of one graph of a bundle, as long as its files stay those that were loaded."""
 
-    def __init__(self, graph: Path, weights: Path, providers: Sequence[str]) -> None:
+    def __init__(self, bundle: Bundle, choice: Choice, providers: Sequence[str]) -> None:
+        """``providers`` have ONNX Runtime's names. ``BundleError`` where the weights can't be read."""
+        variant = bundle.manifest.variants[choice.variant]
+        graph, weights = bundle.file(choice.graph.file).absolute(), bundle.file(variant.weights).absolute()
         # Sessions are made later too, from what may then be other files, or another working directory.
-        self._graph = graph.absolute()
-        self._stamps = {path.absolute(): stamp(path) for path in (graph, weights)}
+        self._graph = graph
+        self._stamps = {path: stamp(path) for path in (graph, weights)}
+        self._unsigned = Unsigned.load(weights, variant.codes) if choice.graph.unsigned else None
         self.providers = list(providers)
         self._forked = False
-        after_fork(self, SessionMaker._note_fork)
+        fork.watch(self)
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the CPU is the only provider."""
+        return self.providers == [CPU]
 
     def make(self, threads: int, *, packed: bool = True) -> onnxruntime.InferenceSession:
         """A session whose operators run on ``threads`` threads, with weights packed for them or as they lie.
@@ -72,71 +58,66 @@ class SessionMaker:
             if replaced:
                 raise BundleCorrupt(f"{path} was replaced or removed after the bundle was loaded; load it again")
         if self._forked and (CUDA in self.providers or TENSORRT in self.providers):
-            raise ProviderError(FORKED)
-        return _create(self._graph, threads, self.providers, packed=packed)
+            raise ProviderError(fork.NO_CUDA)
+        options = _options(threads, packed=packed)
+        if not self.on_cpu:
+            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        if self._unsigned:
+            for name, value in self._unsigned.values.items():
+                options.add_initializer(name, value)
+        return _create(self._graph, options, self.providers)
 
-    def _note_fork(self) -> None:
+    def fallback(self, session: onnxruntime.InferenceSession) -> str | None:
+        """What of a session runs on the CPU although other providers were asked for; ``None`` where nothing does.
+
+        Raises:
+            ProviderError: nothing runs on what was asked for.
+        """
+        if self.on_cpu:
+            return None
+        from embedge.engine.providers import find_fallback  # not needed at a start on the CPU
+
+        return find_fallback(session, self.providers)
+
+    def after_fork(self) -> None:
+        """See :mod:`.fork`."""
         self._forked = True
 
 
-def abandon(session: onnxruntime.InferenceSession) -> None:
-    """In a forked child: leave a session of the parent alone.
+class SessionPool:
+    """The sessions of a graph for texts of equal length, each made when it is first needed.
 
-    Its worker threads exist in the parent only. Running it would wait for them for ever, and so would its destructor,
-    so it is kept from ever being destroyed (onnxruntime issue 9800).
-    """
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
-
-
-class Engine:
-    """One variant of a bundle in ONNX Runtime, ready for calls from any number of threads.
-
-    It holds two sessions over the same mapped weights, since a session's thread count is fixed when it is made: one
+    On the CPU there are two over the same mapped weights, since a session's thread count is fixed when it is made: one
     whose operators are spread over all threads, for a single text, and one whose operators keep to their caller's
-    thread, so that several texts run side by side. Each is made when it is first needed.
+    thread, so that several texts run side by side.
 
     Two thirds of the 31 ms that it takes to make one (bge-small, int8) go into packing the weights for the kernels. The
     very first text, if short, runs on a third session that does without, and without threads, whose start costs more
     than they gain: 21 to 24 ms to its vector. Sums of integers come out the same either way; float32 ones do not, so
     that variant is packed from the start.
 
-    All this is about the CPU. On other providers there is one session, made from the start.
+    On other providers there is one session, made from the start.
     """
 
-    def __init__(self, graph: Path, weights: Path, *, threads: int, providers: Sequence[str], integer: bool) -> None:
+    def __init__(self, maker: SessionMaker, *, threads: int, integer: bool) -> None:
         """``integer`` says that the matrices are integers. A session is made at once; errors as in `SessionMaker`."""
-        self._maker = SessionMaker(graph, weights, providers)
+        self._maker = maker
         self._threads = threads
         self._lock = threading.Lock()
         self._sessions: dict[int, onnxruntime.InferenceSession] = {}
         self._first: list[onnxruntime.InferenceSession] = []
-        self._on_cpu = self._maker.providers == [CPU]
         self.fallback: str | None = None
         """What runs on the CPU although other providers were asked for."""
-        if integer and self._on_cpu:
-            self._first.append(self._maker.make(1, packed=False))
+        if integer and maker.on_cpu:
+            self._first.append(maker.make(1, packed=False))
         else:
-            self._sessions[threads] = self._maker.make(threads)
-        if not self._on_cpu:
-            from embedge.engine.providers import find_fallback
+            session = self._sessions[threads] = maker.make(threads)
+            self.fallback = maker.fallback(session)
+        fork.watch(self)
 
-            self.fallback = find_fallback(self._sessions[threads], self._maker.providers)
-            self.run(np.zeros((1, 2), np.int64), spread=True)  # what it can't run shows now
-        after_fork(self, Engine._abandon_sessions)
-
-    def run(self, ids: npt.NDArray[np.int64], *, spread: bool) -> FloatArray:
-        """Vectors of texts of equal length. Shape: ``(batch, tokens)`` -> ``(batch, width)``.
-
-        With ``spread`` over all threads, else on the calling thread alone; the bits are the same.
-        """
-        session = self._session(self._threads if spread or not self._on_cpu else 1, ids.size)
-        try:
-            vectors: FloatArray = session.run(None, {"input_ids": ids})[0]
-        except Exception as exc:
-            raise ProviderError(f"ONNX Runtime failed on {ids.shape[0]} texts of {ids.shape[1]} tokens: {exc}") from exc
-        return vectors
-
-    def _session(self, threads: int, tokens: int) -> onnxruntime.InferenceSession:
+    def get(self, tokens: int, *, spread: bool) -> onnxruntime.InferenceSession:
+        """One to run ``tokens`` tokens on, with ``spread`` over all threads, else on the calling thread alone."""
+        threads = self._threads if spread or not self._maker.on_cpu else 1
         if threads in self._sessions:
             return self._sessions[threads]
         with self._lock:
@@ -148,15 +129,34 @@ class Engine:
                 self._sessions[threads] = self._maker.make(threads)
             return self._sessions[threads]
 
-    def _abandon_sessions(self) -> None:
-        """In a forked child: let new sessions be made."""
+    def after_fork(self) -> None:
+        """Let new sessions be made, see :mod:`.fork`."""
         for session in [*self._first, *self._sessions.values()]:
             abandon(session)
         self._first, self._sessions = [], {}
         self._lock = threading.Lock()
 
 
-def _create(graph: Path, threads: int, providers: Sequence[str], *, packed: bool) -> onnxruntime.InferenceSession:
+def abandon(session: onnxruntime.InferenceSession) -> None:
+    """In a forked child: leave a session of the parent alone.
+
+    Its worker threads exist in the parent only. Running it would wait for them for ever, and so would its destructor,
+    so it is kept from ever being destroyed (onnxruntime issue 9800).
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+
+
+@contextlib.contextmanager
+def failures_told(texts: int, tokens: int) -> Iterator[None]:
+    """``ProviderError`` for whatever ONNX Runtime raises while it runs ``texts`` texts of ``tokens`` tokens."""
+    try:
+        yield
+    except Exception as exc:
+        batch = "a text" if texts == 1 else f"{texts} texts"
+        raise ProviderError(f"ONNX Runtime failed on {batch} of {tokens} tokens: {exc}") from exc
+
+
+def _options(threads: int, *, packed: bool) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -168,8 +168,10 @@ def _create(graph: Path, threads: int, providers: Sequence[str], *, packed: bool
     # Plans kept for each length of text, which save no time here and cost 2 ms at the start.
     options.enable_mem_pattern = False
     options.log_severity_level = 3  # errors; they are raised as exceptions besides
-    if providers != [CPU]:
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return options
+
+
+def _create(graph: Path, options: onnxruntime.SessionOptions, providers: Sequence[str]) -> onnxruntime.InferenceSession:
     chosen = [(name, _OPTIONS.get(name, {})) for name in providers]
     try:
         # Without fallback: it would go on with the CPU, after a few lines on standard output.

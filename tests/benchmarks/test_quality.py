@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from embedge import Embedder
 from embedge_export import export
+from tests.cases import ROOT
 
 pytestmark = pytest.mark.quality
 

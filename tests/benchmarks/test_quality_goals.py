@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from benchmarks import datasets, metrics, quality
 from benchmarks.quality import Goal, goals
 from embedge import Bundle
 from embedge_export.measure import cosines
+from tests.cases import ROOT
 
 RESULTS = json.loads(quality.RESULTS.read_text(encoding="utf-8"))
 

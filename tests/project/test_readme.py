@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import random_encoders
-from conftest import ROOT, MakeCheckpoint
 
 from embedge.cli import main
+from tests import random_encoders
+from tests.cases import ROOT, MakeCheckpoint
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELL = [

@@ -3,7 +3,6 @@
 import shutil
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,7 @@ import pytest
 
 from embedge import BundleCorrupt, Embedder, EmbedgeError
 from embedge_export import export
-
-MakeCheckpoint = Callable[..., Path]
+from tests.cases import MakeCheckpoint
 
 
 def test_a_bundle_replaced_under_a_loaded_embedder_is_never_mixed_in(
@@ -63,10 +61,10 @@ def test_close_waits_for_calls_under_way(bundle: Path, passages: list[str], text
     thread = threading.Thread(target=work)
     thread.start()
     started.wait()
-    while model._workers._calls._count == 0 and thread.is_alive():
+    while model._engine._calls._count == 0 and thread.is_alive():
         time.sleep(0.0001)
     model.close()
-    finished = bool(results) or model._workers._calls._count == 0
+    finished = bool(results) or model._engine._calls._count == 0
     thread.join()
     assert finished
     assert np.array_equal(results[0], expected)

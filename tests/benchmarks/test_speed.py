@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
 
 from benchmarks.speed import goals, tables, texts
 from benchmarks.speed.runner import constants_of, contender_names
 from embedge import Embedder
+from tests.cases import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
 

@@ -17,10 +17,11 @@ import pytest
 
 from embedge import Bundle, BundleError, Embedder, ProviderError
 from embedge.cli import main
-from embedge.engine import cuda, providers
-from embedge.engine import sessions as session
-from embedge.engine.choose import choose_variant
-from embedge.engine.sessions import CPU, CUDA
+from embedge.engine import cuda, providers, sessions
+from embedge.engine.capabilities import Capabilities
+from embedge.engine.choose import Choice, choose
+from embedge.engine.ort import CPU, CUDA
+from embedge.manifest import Graph, Variant
 
 import onnxruntime  # isort: skip
 
@@ -176,7 +177,7 @@ def test_doctor_names_the_gpu_faked(fake: Any, capsys: pytest.CaptureFixture[str
 
 def test_onnxruntime_without_its_files_is_an_error_that_says_so_faked() -> None:
     """As pip leaves it where onnxruntime and onnxruntime-gpu were installed and one of them was uninstalled."""
-    code = "import sys, types; sys.modules['onnxruntime'] = types.ModuleType('onnxruntime'); import embedge.engine"
+    code = "import sys, types; sys.modules['onnxruntime'] = types.ModuleType('onnxruntime'); import embedge.engine.ort"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "ProviderError: onnxruntime is installed, but its files are gone" in done.stderr
 
@@ -307,8 +308,9 @@ def test_sessions_get_what_keeps_them_honest_and_exact_faked(
             return [CUDA, CPU]
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", FakedSession)
-    files = fp16_bundle / "model.fp16.onnx", fp16_bundle / "model.fp16.bin"
-    session.SessionMaker(*files, [CUDA]).make(1)
+    bundle = Bundle.open(fp16_bundle)
+    choice = Choice("fp16", bundle.manifest.variants["fp16"].graphs[0])
+    sessions.SessionMaker(bundle, choice, [CUDA]).make(1)
     ((name, options),) = asked["providers"]
     assert name == CUDA
     assert options["enable_skip_layer_norm_strict_mode"] == "1"
@@ -325,47 +327,53 @@ def test_the_command_line_takes_a_provider(fp16_bundle: Path, capsys: pytest.Cap
 # Which variant runs on which
 
 
+def variant(*devices: str, execution: str = "ragged") -> Variant:
+    graph = Graph("graph", execution, needs=(), unsigned=False)
+    return Variant((graph,), "weights", {}, devices=devices, recipe="")
+
+
+VARIANTS = {"int8": variant("cpu"), "fp16": variant("cuda", "cpu", execution="padded"), "fp32": variant("any")}
+
+
 @pytest.mark.parametrize(
     ("has", "asked", "provider", "runs"),
     [
-        (["int8", "int8-reduced", "fp32", "fp16"], "auto", CUDA, "fp16"),
-        (["int8", "int8-reduced", "fp32"], "auto", CUDA, "fp32"),
-        (["int8", "fp32", "fp16"], "fp32", CUDA, "fp32"),
-        (["int8-reduced", "fp32", "fp16"], "auto", CPU, "int8-reduced"),
-        (["fp32", "fp16"], "auto", CPU, "fp32"),
-        (["fp32", "fp16"], "fp16", CPU, "fp16"),
-        (["int8", "int8-reduced", "fp32", "fp16"], "auto", "OpenVINOExecutionProvider", "fp32"),
-        (["int8", "int8-reduced"], "auto", "OpenVINOExecutionProvider", "int8"),
+        (["int8", "fp16", "fp32"], "auto", CUDA, "fp16"),
+        (["int8", "fp32"], "auto", CUDA, "fp32"),
+        (["int8", "fp16", "fp32"], "fp32", CUDA, "fp32"),
+        (["int8", "fp16", "fp32"], "auto", CPU, "int8"),
+        (["fp16", "fp32"], "auto", CPU, "fp32"),
+        (["fp16", "fp32"], "fp16", CPU, "fp16"),
+        (["int8", "fp16", "fp32"], "auto", "OpenVINOExecutionProvider", "fp32"),
+        (["int8"], "auto", "OpenVINOExecutionProvider", "int8"),
         (["fp16"], "auto", "OpenVINOExecutionProvider", "fp16"),
     ],
 )
-def test_each_provider_runs_what_suits_it(
-    fp16_bundle: Path, has: list[str], asked: str, provider: str, runs: str
-) -> None:
-    any_variant = Bundle.open(fp16_bundle).manifest.variants["fp32"]
-    assert choose_variant(dict.fromkeys(has, any_variant), asked, [provider]) == runs
+@pytest.mark.parametrize("exact", [True, False])
+def test_each_provider_runs_what_suits_it(has: list[str], asked: str, provider: str, runs: str, exact: bool) -> None:
+    variants = {name: VARIANTS[name] for name in has}
+    assert choose(variants, asked, provider, Capabilities(exact_u8s8=exact)).variant == runs
 
 
-@pytest.mark.parametrize("asked", ["auto", "int8", "int8-reduced"])
-def test_int8_is_refused_on_cuda_and_what_to_do_is_told(bundle: Path, asked: str) -> None:
-    variants = Bundle.open(bundle).manifest.variants
-    int8 = {name: variants[name] for name in ("int8", "int8-reduced")}
-    with pytest.raises(ProviderError, match="no CUDA kernel; export the checkpoint again, with --precision fp16"):
-        choose_variant(int8, asked, [CUDA])
+@pytest.mark.parametrize("asked", ["auto", "int8"])
+def test_int8_is_refused_on_cuda_and_what_to_do_is_told(asked: str) -> None:
+    exact = Capabilities(exact_u8s8=True)
+    with pytest.raises(ProviderError, match="export the checkpoint again, with --precision fp16"):
+        choose({"int8": VARIANTS["int8"]}, asked, CUDA, exact)
     if asked != "auto":
-        with pytest.raises(ProviderError, match="no CUDA kernel; use variant 'fp32'"):
-            choose_variant(variants, asked, [CUDA])
+        with pytest.raises(ProviderError, match="'int8' is for cpu, not for CUDAExecutionProvider: use variant 'fp16'"):
+            choose(VARIANTS, asked, CUDA, exact)
 
 
-def test_fp16_alone_is_not_run_on_the_cpu_unless_asked_for(fp16_bundle: Path) -> None:
-    fp16 = {"fp16": Bundle.open(fp16_bundle).manifest.variants["fp16"]}
-    with pytest.raises(ProviderError, match="the bundle has only fp16, which is for CUDA: ask for variant 'fp16'"):
-        choose_variant(fp16, "auto")
+def test_fp16_alone_is_not_run_on_the_cpu_unless_asked_for() -> None:
+    with pytest.raises(ProviderError, match=r"only fp16 \(for cuda and cpu\): export .* int8 or fp32"):
+        choose({"fp16": VARIANTS["fp16"]}, "auto", CPU, Capabilities(exact_u8s8=True))
 
 
-def test_a_variant_that_is_not_there_is_an_error_on_cuda_too(fp16_bundle: Path) -> None:
+def test_a_variant_that_is_not_there_is_an_error_on_cuda_too() -> None:
+    two = {name: VARIANTS[name] for name in ("fp16", "fp32")}
     with pytest.raises(BundleError, match="no variant 'int8'; it has fp16, fp32"):
-        choose_variant(Bundle.open(fp16_bundle).manifest.variants, "int8", [CUDA])
+        choose(two, "int8", CUDA, Capabilities(exact_u8s8=True))
 
 
 # Starts on the CPU
@@ -380,4 +388,4 @@ def test_a_start_on_the_cpu_imports_nothing_about_other_providers(bundle: Path) 
 
 
 def test_sessions_of_cuda_are_made_with_exact_sums() -> None:
-    assert session._OPTIONS[CUDA] == {"enable_skip_layer_norm_strict_mode": "1", "use_tf32": "0"}
+    assert sessions._OPTIONS[CUDA] == {"enable_skip_layer_norm_strict_mode": "1", "use_tf32": "0"}

@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tokenizers
-from conftest import write_checkpoint
 
 from embedge import Embedder, EmbedgeError, InputError
 from embedge.tokenizer import Tokenizer
 from embedge_export import export
-
-MakeCheckpoint = Callable[..., Path]
+from tests.cases import write_checkpoint
 
 HALF = "half \ud83d of a pair"
 WHITE = ["", " ", "\t\n \r\n", "\u00a0\u2003\u3000", "\0", "\u200b\ufeff", " \0 "]

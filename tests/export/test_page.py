@@ -9,19 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MakeCheckpoint, calibrate_briefly, write_checkpoint
 from safetensors.numpy import load_file, save_file
 
 from embedge import Bundle, Embedder, ExportError, FidelityError
 from embedge.cli import main
-from embedge.tokenizer import Tokenizer
-from embedge_export import export, pipeline, quantize
-from embedge_export import measure as verify
+from embedge_export import export, measure, pipeline, quantize
 from embedge_export.checkpoint.weights import load_encoder
 from embedge_export.page import html as report
 from embedge_export.page.diagnose import Diagnosis, Distances, Speed, VariantDiagnosis
 from embedge_export.quantize.calibration import calibration_ids, verification_texts
 from embedge_export.reference import layers
+from tests.cases import MakeCheckpoint, calibrate_briefly, write_checkpoint
 
 
 @pytest.fixture
@@ -43,7 +41,7 @@ def reported(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         tensors = load_file(source / "model.safetensors")
         tensors["encoder.layer.0.output.LayerNorm.weight"][3] = 0
         save_file(tensors, source / "model.safetensors")
-        export(source, place / "out", precision=["int8", "fp32"], report=place / "report.html")
+        export(source, place / "out", precision=["int8", "fp32"], page=place / "report.html")
     return place
 
 
@@ -63,17 +61,17 @@ def rows_of(page: Path, heading: str, level: int = 2) -> list[list[str]]:
 def test_a_report_shows_every_variant(
     make_checkpoint: MakeCheckpoint, tmp_path: Path, page: Path, precision: list[str], pooling: str
 ) -> None:
-    manifest = export(make_checkpoint(pooling=pooling), tmp_path / "out", precision=precision, report=page).manifest
+    manifest = export(make_checkpoint(pooling=pooling), tmp_path / "out", precision=precision, page=page).manifest
     text = page.read_text(encoding="utf-8")
     summary = {row[0]: row for row in rows_of(page, "tiny", level=1)}
     assert set(summary) == {"variant", "fp32", *manifest.variants}
     assert ("the bundle does not have it" in text) == ("fp32" not in precision)
     for name, variant in manifest.variants.items():
-        fidelity = variant.fidelity
+        fidelity = manifest.measured.variants[name].fidelity
         shown = [float(cell) for cell in summary[name][1:3]]
         assert shown == pytest.approx([fidelity.mean_cosine, fidelity.min_cosine], abs=1e-6)
         assert summary[name][3] == f"{fidelity.reference}, {fidelity.texts} texts"
-        size = manifest.files[variant.graph].bytes + manifest.files[variant.weights].bytes
+        size = sum(manifest.files[file].bytes for file in variant.files)
         assert summary[name][4] == f"{size / 1e6:.1f}"
     assert [row[0] for row in rows_of(page, "Error of each layer")] == ["", "embeddings", "layer 1", "layer 2"]
     assert {row[0] for row in rows_of(page, "Size and speed")} == set(summary)
@@ -96,10 +94,10 @@ def test_a_report_has_the_worst_texts_worst_first(reported: Path) -> None:
     texts = verification_texts()
     with (
         Embedder.load(reported / "out", variant="fp32") as fp32,
-        Embedder.load(reported / "out", variant="int8-reduced") as reduced,
+        Embedder.load(reported / "out", variant="int8") as int8,
     ):
-        cosines = verify.cosines(reduced.embed(texts), fp32.embed(texts))
-    rows = rows_of(reported / "report.html", "int8-reduced", level=3)
+        cosines = measure.cosines(int8.embed(texts), fp32.embed(texts))
+    rows = rows_of(reported / "report.html", "int8", level=3)
     assert rows[0] == ["cosine", "1 − cosine", "text"]
     assert [row[0] for row in rows[1:]] == [f"{cosine:.6f}" for cosine in np.sort(cosines)[:10]]
     worst = " ".join(texts[int(cosines.argmin())].split())
@@ -124,24 +122,25 @@ def test_texts_are_escaped_and_shortened(reported: Path) -> None:
 def test_layers_are_compared_before_what_smoothing_changes(reported: Path) -> None:
     """The outputs themselves are far apart, since those of int8 are shifted and smoothed."""
     original = load_encoder(reported / "tiny", json.loads((reported / "tiny" / "config.json").read_text()))
-    tokenizer = Tokenizer(reported / "out" / "tokenizer.json", 512)
+    bundle = Bundle.open(reported / "out")
+    tokenizer = measure.model_tokenizer(bundle)
     ids = tokenizer.encode(verification_texts()[:20]).ids
     quantized = quantize.int8(original, calibration_ids(tokenizer, original.vocabulary_size)[::8])
-    fp32 = layers.trace_graph(reported / "out", "model.fp32.onnx", original, original)
-    int8 = layers.trace_graph(reported / "out", "model.int8.onnx", quantized, original)
+    fp32 = layers.trace_graph(bundle, measure.choices(bundle, "fp32")[0], original, original)
+    int8 = layers.trace_graph(bundle, measure.choices(bundle, "int8")[0], quantized, original)
     assert layers.relative_errors(fp32, [fp32], ids)[0].tolist() == [0, 0, 0]
     (exact,) = layers.relative_errors(layers.trace_equations(original, "mean"), [fp32], ids)
     assert (exact < 1e-5).all()
     (errors,) = layers.relative_errors(fp32, [int8], ids)
     assert (errors > 1e-4).all()
     assert (errors < 0.05).all()
-    folded = layers.trace_graph(reported / "out", "model.int8.onnx", original, original)
+    folded = layers.trace_graph(bundle, measure.choices(bundle, "int8")[0], original, original)
     assert layers.relative_errors(fp32, [folded], ids)[0][0] > 0.1
 
 
 def test_a_channel_without_weight_is_left_out(reported: Path) -> None:
     cells = [cell for row in rows_of(reported / "report.html", "Error of each layer")[1:] for cell in row[1:]]
-    assert len(cells) == 9
+    assert len(cells) == 6
     assert all(re.fullmatch(r"\d\.\d\d %|\d\.\de-\d\d %", cell) for cell in cells)
 
 
@@ -151,9 +150,9 @@ def test_a_channel_without_weight_is_left_out(reported: Path) -> None:
 def test_a_failed_export_leaves_no_report(
     make_checkpoint: MakeCheckpoint, tmp_path: Path, page: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(verify.FLOORS, "int8-reduced", (1.1, 1.1))
+    monkeypatch.setitem(measure.FLOORS, "int8", (1.1, 1.1))
     with pytest.raises(FidelityError):
-        export(make_checkpoint(), tmp_path / "out", report=page)
+        export(make_checkpoint(), tmp_path / "out", page=page)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
@@ -163,10 +162,10 @@ def test_a_failed_report_leaves_no_bundle(
     def fail(*arguments: object) -> str:
         raise RuntimeError("no picture")
 
-    monkeypatch.setattr(pipeline.reports, "page", fail)
+    monkeypatch.setattr(pipeline.page_html, "page", fail)
     page.write_text("mine")
     with pytest.raises(RuntimeError, match="no picture"):
-        export(make_checkpoint(), tmp_path / "out", report=page, force=True)
+        export(make_checkpoint(), tmp_path / "out", page=page, force=True)
     assert page.read_text() == "mine"
     assert {path.name for path in tmp_path.iterdir()} == {"tiny", "report.html"}
 
@@ -174,13 +173,13 @@ def test_a_failed_report_leaves_no_bundle(
 def test_a_file_in_the_way_is_kept_and_told_before_anything_is_read(tmp_path: Path, page: Path) -> None:
     page.write_text("mine")
     with pytest.raises(ExportError, match=r"report\.html exists; give another file or --force"):
-        export("nowhere", tmp_path / "out", report=page)
+        export("nowhere", tmp_path / "out", page=page)
     assert page.read_text() == "mine"
 
 
 def test_a_file_in_the_way_is_replaced_with_force(make_checkpoint: MakeCheckpoint, tmp_path: Path, page: Path) -> None:
     page.write_text("mine")
-    export(make_checkpoint(), tmp_path / "out", report=page, force=True)
+    export(make_checkpoint(), tmp_path / "out", page=page, force=True)
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
@@ -201,7 +200,7 @@ def test_a_place_that_a_report_cant_have_is_told_before_anything_is_read(
     (tmp_path / "taken").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(ExportError, match=message):
-        export("nowhere", tmp_path / "out", report=tmp_path / place, force=True)
+        export("nowhere", tmp_path / "out", page=tmp_path / place, force=True)
     assert {path.name for path in tmp_path.iterdir()} == {"taken", "file"}
 
 
@@ -210,7 +209,7 @@ def test_without_matplotlib_the_extra_is_named_before_anything_is_read(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ExportError, match=re.escape("pip install 'embedge[report]'")):
-        export("nowhere", tmp_path / "out", report=page)
+        export("nowhere", tmp_path / "out", page=page)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -223,7 +222,7 @@ def test_the_command_writes_a_report(
     assert main(["export", str(make_checkpoint()), str(tmp_path / "out"), "--report", str(page)]) == 0
     out, err = capsys.readouterr()
     assert out.endswith(f"{page}: the report\n")
-    assert "measuring layers and speed for the report" in err
+    assert "measuring layers and speed for the page" in err
     assert page.is_file()
 
 

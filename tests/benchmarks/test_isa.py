@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from benchmarks.isa import debian
 from benchmarks.isa.__main__ import texts
@@ -14,6 +13,7 @@ from benchmarks.isa.compare import Ran, Run, missed, rows, table
 from benchmarks.isa.cpus import EMULATED, NATIVE, Cpu
 from benchmarks.isa.parts import make_once
 from embedge.vectors import FloatArray
+from tests.cases import ROOT
 
 HASWELL = next(cpu for cpu in EMULATED if cpu.name == "Haswell")
 ARM = next(cpu for cpu in EMULATED if cpu.name == "cortex-a76")

@@ -1,6 +1,5 @@
 """The vectors against Hugging Face's own: `make parity` has torch, transformers and optimum, and runs these tests."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,9 @@ import pytest
 
 from embedge import Embedder
 from embedge_export import export
+from tests.cases import MakeCheckpoint
 
 pytestmark = pytest.mark.parity
-
-MakeCheckpoint = Callable[..., Path]
 
 # transformers and torch warn of their own future; that is not ours to mend.
 quiet = pytest.mark.filterwarnings("ignore")

@@ -1,6 +1,7 @@
 """The variant for GPUs, as far as a CPU can tell: its graph, its vectors, its padded batches."""
 
 import os
+import shutil
 import threading
 import time
 from collections import Counter
@@ -11,18 +12,20 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import MakeCheckpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
 from embedge import Bundle, Embedder, EmbedgeError, ExportError, FidelityError, ProviderError
 from embedge.cli import main
-from embedge.engine.padded import PaddedRunner, pad
-from embedge.engine.ragged import plan_padded
-from embedge.engine.sessions import CPU
+from embedge.engine.choose import Choice
+from embedge.engine.ort import CPU
+from embedge.engine.padded import PaddedEngine, pad
+from embedge.engine.plan import plan_padded
+from embedge.engine.sessions import SessionMaker
 from embedge_export import export
 from embedge_export.graph import cuda as graph_fp16
 from embedge_export.measure import cosines
+from tests.cases import MakeCheckpoint
 
 ODD = ["", " ", "a", "\x00", "日本語のテキスト", "🙂" * 30, "[PAD] [UNK] [MASK]", "x" * 500, "word " * 400]
 
@@ -148,11 +151,12 @@ def test_weights_too_large_for_float16_fail_the_export(
 
 
 def test_the_manifest_tells_what_fp16_is_for(fp16_bundle: Path) -> None:
-    fp16 = Bundle.open(fp16_bundle).manifest.variants["fp16"]
-    assert fp16.kernels == "CUDA (fp16)"
-    assert not fp16.batch_invariant
-    assert fp16.fidelity.reference == "fp32"
-    assert fp16.fidelity.min_cosine >= 0.9999
+    manifest = Bundle.open(fp16_bundle).manifest
+    assert manifest.variants["fp16"].devices[0] == "cuda"
+    measured = manifest.measured.variants["fp16"]
+    assert not measured.batch_invariant
+    assert measured.fidelity.reference == "fp32"
+    assert measured.fidelity.min_cosine >= 0.9999
 
 
 def test_a_bundle_may_have_fp16_alone(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
@@ -162,7 +166,7 @@ def test_a_bundle_may_have_fp16_alone(make_checkpoint: MakeCheckpoint, tmp_path:
 
 
 def test_a_report_leaves_fp16_out(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
-    export(make_checkpoint(), tmp_path / "out", precision=["fp16", "fp32"], report=tmp_path / "page.html")
+    export(make_checkpoint(), tmp_path / "out", precision=["fp16", "fp32"], page=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "fp32" in page
     assert "fp16" not in page
@@ -215,18 +219,24 @@ def test_rows_are_padded_on_the_right_with_what_no_token_is() -> None:
 
 def test_a_word_that_no_text_has_does_not_spoil_those_that_are_padded(fp16_bundle: Path, tmp_path: Path) -> None:
     """An infinite vector, as a word's may become in float16, is nobody's padding, and a text with it is an error."""
-    model = onnx.load(fp16_bundle / "model.fp16.onnx")
+    shutil.copytree(fp16_bundle, tmp_path / "bundle")
+    model = onnx.load(tmp_path / "bundle" / "model.fp16.onnx")
     (table,) = (tensor for tensor in model.graph.initializer if tensor.name == "words/table")
     words = onnx.numpy_helper.to_array(table).copy()
     words[-1] = np.inf
     table.CopyFrom(onnx.numpy_helper.from_array(words, table.name))
-    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="model.bin")
-    runner = PaddedRunner(
-        tmp_path / "model.onnx", tmp_path / "model.bin", threads=1, providers=[CPU], width=384, max_tokens=256
-    )
-    assert np.isfinite(runner.run([[101, 2003, 102], [101, 102]])).all()
+    (tmp_path / "bundle" / "model.fp16.bin").unlink()
+    onnx.save(model, tmp_path / "bundle" / "model.fp16.onnx", save_as_external_data=True, location="model.fp16.bin")
+    engine = padded(Bundle(tmp_path / "bundle", Bundle.open(fp16_bundle).manifest))
+    assert np.isfinite(engine.run([[101, 2003, 102], [101, 102]])).all()
     with pytest.raises(ProviderError, match="overflowed"):
-        runner.run([[101, len(words) - 1, 102]])
+        engine.run([[101, len(words) - 1, 102]])
+
+
+def padded(bundle: Bundle) -> PaddedEngine:
+    """fp16 of a bundle that need not be sealed, on the CPU."""
+    choice = Choice("fp16", bundle.manifest.variants["fp16"].graphs[0])
+    return PaddedEngine(SessionMaker(bundle, choice, [CPU]), threads=1, width=384, max_tokens=256)
 
 
 # Life and death, as with the other variants (test_isolation.py, test_lifetime.py)
@@ -249,7 +259,7 @@ def test_many_callers_at_once_get_what_one_gets(fp16: Embedder, passages: list[s
 def test_sessions_are_not_used_by_two_callers_at_once(fp16_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inside = 0
 
-    def run(self: PaddedRunner, rows: list[list[int]]) -> np.ndarray:
+    def run(self: PaddedEngine, rows: list[list[int]]) -> np.ndarray:
         nonlocal inside
         inside += 1
         assert inside == 1
@@ -258,7 +268,7 @@ def test_sessions_are_not_used_by_two_callers_at_once(fp16_bundle: Path, monkeyp
         return np.zeros((len(rows), 384), np.float32)
 
     with Embedder.load(fp16_bundle, variant="fp16") as model:
-        monkeypatch.setattr(PaddedRunner, "_run_batch", run)
+        monkeypatch.setattr(PaddedEngine, "_run_batch", run)
         with ThreadPoolExecutor(8) as callers:
             list(callers.map(lambda _: model.embed(["a"] * 3), range(40)))
 
@@ -269,13 +279,13 @@ def test_a_query_waits_for_one_batch_of_a_long_list_and_not_for_all(
     done: list[str] = []
     started = threading.Event()
 
-    def run(self: PaddedRunner, rows: list[list[int]]) -> np.ndarray:
+    def run(self: PaddedEngine, rows: list[list[int]]) -> np.ndarray:
         started.set()
         time.sleep(0.01)
         return np.zeros((len(rows), 384), np.float32)
 
     with Embedder.load(fp16_bundle, variant="fp16") as model, ThreadPoolExecutor(1) as other:
-        monkeypatch.setattr(PaddedRunner, "_run_batch", run)
+        monkeypatch.setattr(PaddedEngine, "_run_batch", run)
         many = other.submit(lambda: (model.embed(["word " * 200] * 200), done.append("list")))
         started.wait()
         model.embed(["a"])
@@ -287,14 +297,14 @@ def test_a_query_waits_for_one_batch_of_a_long_list_and_not_for_all(
 def test_close_waits_for_the_call_under_way(fp16_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started, finished = threading.Event(), []
 
-    def run(self: PaddedRunner, rows: list[list[int]]) -> np.ndarray:
+    def run(self: PaddedEngine, rows: list[list[int]]) -> np.ndarray:
         started.set()
         time.sleep(0.05)
         finished.append(True)
         return np.zeros((len(rows), 384), np.float32)
 
     model = Embedder.load(fp16_bundle, variant="fp16")
-    monkeypatch.setattr(PaddedRunner, "_run_batch", run)
+    monkeypatch.setattr(PaddedEngine, "_run_batch", run)
     with ThreadPoolExecutor(1) as other:
         call = other.submit(model.embed, ["a"])
         started.wait()
@@ -320,13 +330,12 @@ def test_a_forked_child_embeds_on_the_cpu(fp16: Embedder, passages: list[str]) -
 @pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_forked_child_of_a_process_that_uses_cuda_is_told_to_be_spawned_faked(fp16_bundle: Path) -> None:
     """Without a GPU: a session of the CPU, which in the child claims to have been one of CUDA. The fork is real."""
-    files = fp16_bundle / "model.fp16.onnx", fp16_bundle / "model.fp16.bin"
-    runner = PaddedRunner(*files, threads=1, providers=[CPU], width=384, max_tokens=256)
+    engine = padded(Bundle.open(fp16_bundle))
     pid = os.fork()
     if pid == 0:
-        runner._maker.providers = ["CUDAExecutionProvider"]
+        engine._maker.providers = ["CUDAExecutionProvider"]
         try:
-            runner.run([[101, 102]])
+            engine.run([[101, 102]])
         except ProviderError as exc:
             os._exit(0 if "'spawn' method" in str(exc) else 2)
         os._exit(1)

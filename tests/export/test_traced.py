@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import random_encoders
-from conftest import assert_graphs_are_valid, calibrate_briefly
 
 from embedge import Bundle, CheckpointError, Embedder, ExportError, FidelityError
 from embedge.cli import main
-from embedge_export import ExportReport, export
+from embedge_export import Exported, export
 from embedge_export.measure import cosines
+from tests import random_encoders
+from tests.cases import assert_graphs_are_valid, calibrate_briefly
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # torch warns of its own future
 
@@ -50,33 +50,31 @@ def test_vectors_are_those_of_sentence_transformers(
     make_encoder: MakeEncoder, tmp_path: Path, passages: list[str], model_type: str, via: Any, pooling: Any
 ) -> None:
     source = make_encoder(model_type)
-    report = export(source, tmp_path / "out", precision=["int8", "fp32"], via=via, pooling=pooling)
+    exported = export(source, tmp_path / "out", precision=["int8", "fp32"], via=via, pooling=pooling)
     written = via == "auto" and model_type in random_encoders.HAND_WRITTEN
-    assert ("traced" in report.manifest.variants["fp32"].recipe) != written
-    assert report.manifest.max_tokens == random_encoders.LONGEST
+    assert ("traced" in exported.manifest.variants["fp32"].recipe) != written
+    assert exported.manifest.max_tokens == random_encoders.LONGEST
     padding = "<pad>" if "<pad>" in (source / "tokenizer.json").read_text() else "[PAD]"
     texts = [*passages[:40], "", "edge", " ".join(passages[:9]), f"a {padding} within", f"{padding}{padding} before"]
-    assert_same_vectors(source, report, texts, pooling)
-    assert_same_bits_in_every_batch(report, texts)
+    assert_same_vectors(source, exported, texts, pooling)
+    assert_same_bits_in_every_batch(exported, texts)
 
 
 def test_minilm_written_by_hand_and_traced_agree(
     minilm: Path, bundle: Path, tmp_path: Path, passages: list[str]
 ) -> None:
-    report = export(minilm, tmp_path / "out", precision=["int8", "fp32"], via="optimum")
+    exported = export(minilm, tmp_path / "out", precision=["int8", "fp32"], via="optimum")
     with (
         Embedder.load(bundle, variant="fp32") as written,
         Embedder.load(tmp_path / "out", variant="fp32") as traced,
         Embedder.load(tmp_path / "out", variant="int8") as int8,
-        Embedder.load(tmp_path / "out", variant="int8-reduced") as reduced,
     ):
         vectors = traced.embed(passages)
         assert cosines(written.embed(passages), vectors).min() >= 0.999999
         assert cosines(int8.embed(passages), vectors).mean() >= 0.9995
-        assert cosines(reduced.embed(passages), vectors).mean() >= 0.9985
     long = [" ".join(passages[start : start + 12]) for start in range(0, 48, 12)]
-    assert_same_vectors(minilm, report, [*passages[:100], *long, ""], "mean")
-    assert_same_bits_in_every_batch(report, [*passages[:60], *long])
+    assert_same_vectors(minilm, exported, [*passages[:100], *long, ""], "mean")
+    assert_same_bits_in_every_batch(exported, [*passages[:60], *long])
 
 
 def test_a_traced_bundle_needs_token_ids_only_and_is_small(make_encoder: MakeEncoder, tmp_path: Path) -> None:
@@ -101,10 +99,10 @@ def test_the_report_counts_the_operators(
     make_encoder: MakeEncoder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = make_encoder("distilbert"), tmp_path / "out"
-    report = export(source, out, precision=["fp32"], via="optimum", pooling="mean")
-    assert report.operators["MultiHeadAttention"] == report.operators["Gelu"] == 2
-    assert report.operators["LayerNormalization"] == 5
-    assert "SkipLayerNormalization" not in report.operators
+    exported = export(source, out, precision=["fp32"], via="optimum", pooling="mean")
+    assert exported.operators["MultiHeadAttention"] == exported.operators["Gelu"] == 2
+    assert exported.operators["LayerNormalization"] == 5
+    assert "SkipLayerNormalization" not in exported.operators
     arguments = ["--via", "optimum", "--pooling", "mean", "--force", "--precision", "fp32"]
     assert main(["export", str(source), str(out), *arguments]) == 0
     assert "2 MultiHeadAttention" in capsys.readouterr().out
@@ -112,7 +110,7 @@ def test_the_report_counts_the_operators(
 
 def test_the_page_about_a_traced_model_has_operators_and_no_layers(make_encoder: MakeEncoder, tmp_path: Path) -> None:
     source = make_encoder("mpnet")
-    export(source, tmp_path / "out", pooling="mean", report=tmp_path / "page.html")
+    export(source, tmp_path / "out", pooling="mean", page=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "transformers in PyTorch" in page
     assert "MatMulIntegerToFloat" in page
@@ -125,9 +123,9 @@ def test_a_fusion_that_is_fast_is_made(
     """The measurement is replaced, since the installed ONNX Runtime decides it one way only."""
     monkeypatch.setattr("embedge_export.traced.fusion.skip_layer_norm_is_fast", lambda: True)
     source = make_encoder("roberta")
-    report = export(source, tmp_path / "out", precision=["fp32"], via="optimum", pooling="mean")
-    assert report.operators["SkipLayerNormalization"] == 4
-    assert_same_vectors(source, report, passages[:20], "mean")
+    exported = export(source, tmp_path / "out", precision=["fp32"], via="optimum", pooling="mean")
+    assert exported.operators["SkipLayerNormalization"] == 4
+    assert_same_vectors(source, exported, passages[:20], "mean")
 
 
 @pytest.mark.parametrize(
@@ -323,25 +321,25 @@ def test_tracing_a_directory_asks_nothing_of_the_network(
     assert asked == []
 
 
-def assert_same_vectors(source: Path, report: ExportReport, texts: list[str], pooling: str) -> None:
+def assert_same_vectors(source: Path, exported: Exported, texts: list[str], pooling: str) -> None:
     """The fp32 bundle gives what sentence-transformers gives for ``source``, to a cosine of 0.99999 for every text."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Normalize, Pooling, Transformer
 
-    transformer = Transformer(str(source), max_seq_length=report.manifest.max_tokens)
+    transformer = Transformer(str(source), max_seq_length=exported.manifest.max_tokens)
     pool = Pooling(transformer.get_word_embedding_dimension(), pooling_mode=pooling)
     reference = SentenceTransformer(modules=[transformer, pool, Normalize()], device="cpu")
     expected = np.array([reference.encode(text, show_progress_bar=False) for text in texts])
-    with Embedder.load(report.path, variant="fp32") as model:
+    with Embedder.load(exported.path, variant="fp32") as model:
         assert cosines(model.embed(texts), expected).min() >= 0.99999
 
 
-def assert_same_bits_in_every_batch(report: ExportReport, texts: list[str]) -> None:
+def assert_same_bits_in_every_batch(exported: Exported, texts: list[str]) -> None:
     """Where the manifest says so, which it does for all that were tried."""
     short = [" ".join(text.split()[:count]) for text in texts for count in (2, 5)]
-    for name, variant in Bundle.open(report.path).manifest.variants.items():
-        assert variant.batch_invariant
-        with Embedder.load(report.path, variant=name, threads=1) as single:
+    for name, measured in Bundle.open(exported.path).manifest.measured.variants.items():
+        assert measured.batch_invariant
+        with Embedder.load(exported.path, variant=name, threads=1) as single:
             expected = [single.embed([text])[0].tobytes() for text in [*short, *texts]]
-        with Embedder.load(report.path, variant=name, threads=2) as model:
+        with Embedder.load(exported.path, variant=name, threads=2) as model:
             assert [vector.tobytes() for vector in model.embed([*short, *texts])] == expected

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 import embedge
 import embedge_export
 from embedge import Embedder, errors
+from tests.cases import ROOT
 
 UNREACHABLE = re.compile(r"NewConnectionError|NameResolutionError|Retrying \(|ProxyError|timed out|Network is unreach")
 

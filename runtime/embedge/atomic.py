@@ -1,0 +1,72 @@
+"""Files and directories that appear whole or not at all; what was there before stays until then.
+
+What is being written lies beside its place, under a hidden name that ends in ``.partial``, so that a rename brings it
+there. A process that is killed leaves that behind, and nothing else.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """The body writes the file that it is given, which then becomes ``path``; when it raises, it is removed."""
+    partial = _beside(path, "partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+@contextlib.contextmanager
+def replace_directory(path: Path) -> Iterator[Path]:
+    """The body fills the directory that it is given, which then becomes ``path``; when it raises, it is removed.
+
+    Its files are on the disk before it is renamed, so that a power cut can't leave half of it.
+    """
+    import shutil  # with what it imports takes 6 ms, which a start of the runtime does without
+
+    partial = _beside(path, "partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial.mkdir()
+    try:
+        yield partial
+        _sync(partial)
+        _move(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _beside(path: Path, kind: str) -> Path:
+    return path.with_name(f".{path.name}.{os.urandom(4).hex()}.{kind}")
+
+
+def _move(partial: Path, path: Path) -> None:
+    if not path.exists():
+        partial.rename(path)
+        return
+    import shutil
+
+    replaced = _beside(path, "replaced")
+    path.rename(replaced)
+    try:
+        partial.rename(path)
+    except BaseException:  # Ctrl-C too: what was there must come back
+        replaced.rename(path)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _sync(directory: Path) -> None:
+    if os.name == "nt":  # has no such call for directories
+        return
+    for path in [*directory.iterdir(), directory]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -164,7 +164,7 @@ def _fill(
     if "int8" in precision:
         ids = calibration_ids(tokenizer, checkpoint.vocabulary_size)
         step(f"quantizing to int8, calibrated on {len(ids)} texts and random sequences")
-        quantized = model.quantize(ids)
+        quantized = model.quantize(ids, step)
         widths = {"int8": 8, "int8-reduced": 7}
         if not int8_is_exact():
             step(

@@ -5,6 +5,7 @@ precision, which is twice as fast as double precision, and below 2^53 in double.
 or whole, is larger than the root of the product of both sides' sums of squares.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +16,9 @@ from embedge_export.reference.forward import Array
 from embedge_export.reference.rows import blocks, by_rows
 
 _EXACT = 2.0**24
-# Rows of a covariance that are summed at a time: 1,024 products of 128 by 128 make 2^24.
+# Rows that are multiplied with their scales at a time, so that memory for all is not needed.
 _ROWS = 1024
-# Scales that the covariance takes for equal: those within a factor of the square root of 2.
+# Rows whose scales are within a factor of the square root of 2 have one scale in the covariance.
 _PER_OCTAVE = 2
 
 
@@ -55,7 +56,10 @@ class RoundedInputs:
         return total / rows
 
     def covariance(self) -> Array:
-        """Of the rows, each with the scale that it shares with others of about its size. Shape: ``(in, in)``."""
+        """Of the rows, those of about the same scale with the root mean square of their scales. Shape: ``(in, in)``.
+
+        With a scale for each row they would not be integers; how much each counts need not be exact.
+        """
         width = self.codes.shape[1]
         covariance, mean = np.zeros((width, width)), np.zeros(width)
         size = np.rint(np.log2(self.scale[:, 0]) * _PER_OCTAVE)
@@ -63,12 +67,8 @@ class RoundedInputs:
             alike = np.flatnonzero(size == group)
             power = float((self.scale[alike] ** 2).mean())
             mean += self.codes[alike].sum(axis=0, dtype=np.float64) * power**0.5
-            for part in blocks(len(alike), _ROWS):
-                codes = self.codes[alike[part]]
-                if _squares(codes, 0).max() >= _EXACT:
-                    codes = codes.astype(np.float64)
-                # An array by itself, transposed: BLAS computes half of it.
-                _add(covariance, codes.T @ codes, power)
+            for codes in _exact_parts(self.codes[alike]):
+                _add(covariance, codes.T @ codes, power)  # the same array twice: BLAS computes one half of it
         mean /= len(size)
         covariance /= len(size)
         covariance -= np.outer(mean, mean)
@@ -93,6 +93,16 @@ def round_inputs(x: Array, shift: FloatArray, smoothing: FloatArray, zero_point:
 
     by_rows(rows, *x.shape)
     return RoundedInputs(codes, scale, smallest)
+
+
+def _exact_parts(codes: FloatArray) -> Iterator[FloatArray]:
+    """As many rows at a time as have exact products with each other."""
+    if _squares(codes, 0).max() < _EXACT:
+        yield codes
+        return
+    half = len(codes) // 2
+    yield from _exact_parts(codes[:half])
+    yield from _exact_parts(codes[half:])
 
 
 def _add(total: Array, products: Array, factor: float) -> None:

@@ -76,14 +76,18 @@ class RoundedInputs:
 
 
 def round_inputs(x: Array, shift: FloatArray, smoothing: FloatArray, zero_point: int) -> RoundedInputs:
-    """Round ``(x - shift) / smoothing`` as the graph does. Shapes: ``(n, in)``, ``(in,)``, ``(in,)``."""
+    """Round ``(x - shift) / smoothing`` as the graph does, but in double precision.
+
+    Shapes: ``(n, in)``, ``(in,)``, ``(in,)``.
+    """
     smallest, top = SMALLEST_SCALE, 255 - zero_point
     if zero_point != CENTRE:
-        smallest = max(-float(((x.min(axis=0) - shift) / smoothing).min()), 1e-6) / zero_point
+        lowest = np.subtract(x.min(axis=0), shift, dtype=np.float64) / smoothing
+        smallest = max(-float(lowest.min()), 1e-6) / zero_point
     codes, scale = np.empty(x.shape, np.float32), np.empty((len(x), 1))
 
     def rows(part: slice) -> None:
-        values = x[part] - shift
+        values = np.subtract(x[part], shift, dtype=np.float64)
         values /= smoothing
         largest = (np.abs(values) if zero_point == CENTRE else values).max(axis=1, keepdims=True)
         scale[part] = np.maximum(largest * np.float32(1 / top), np.float32(smallest))

@@ -1,6 +1,6 @@
 """The network of a checkpoint on its way into a bundle: what an export needs of it, whichever way its graph is made."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
@@ -39,8 +39,8 @@ class Network(Protocol):
         ``unsigned`` matters where it is quantized only, see :func:`embedge_export.graph.cpu.author`.
         """
 
-    def quantize(self, calibration: Sequence[Sequence[int]]) -> Self:
-        """The same in int8, calibrated on texts given as token ids."""
+    def quantize(self, calibration: Sequence[Sequence[int]], on_step: Callable[[str], None] = lambda _: None) -> Self:
+        """The same in int8, calibrated on texts given as token ids; tells ``on_step`` how far it is."""
 
     def embed(self, ids: Sequence[int]) -> Array:
         """The vector that a text must have, computed another way. Shape: ``(tokens,)`` -> ``(hidden,)``, length 1."""
@@ -75,9 +75,11 @@ class HandWritten:
         """See :class:`Network`."""
         return cpu.author(self.encoder, self.pooling, unsigned=unsigned)
 
-    def quantize(self, calibration: Sequence[Sequence[int]]) -> "HandWritten":
+    def quantize(
+        self, calibration: Sequence[Sequence[int]], on_step: Callable[[str], None] = lambda _: None
+    ) -> "HandWritten":
         """See :class:`Network`."""
-        return replace(self, encoder=quantize.int8(self.encoder, calibration))
+        return replace(self, encoder=quantize.int8(self.encoder, calibration, on_step))
 
     def embed(self, ids: Sequence[int]) -> Array:
         """See :class:`Network`."""

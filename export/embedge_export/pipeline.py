@@ -151,7 +151,7 @@ def _quantize(checkpoint: Checkpoint, network: Network, directory: Path, step: C
     tokenizer = Tokenizer(directory / TOKENIZER, checkpoint.max_tokens, checkpoint.tokenizer_facts)
     ids = calibration_ids(tokenizer, checkpoint.vocabulary_size)
     step(f"quantizing to int8, calibrated on {len(ids)} texts and random sequences")
-    return network.quantize(ids)
+    return network.quantize(ids, step)
 
 
 @contextmanager

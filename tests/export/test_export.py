@@ -56,8 +56,10 @@ def test_cpus_with_other_instructions_write_the_same_files(make_checkpoint: Make
     """Where numpy's BLAS and numpy itself can be told to take other kernels, as they do elsewhere."""
     source = make_checkpoint()
     code = "import sys; from embedge_export import export; export(*sys.argv[1:])"
-    for kernels, features in (("Haswell", ""), ("Nehalem", "AVX512F AVX512CD AVX512_SKX AVX512_ICL AVX512_SPR")):
+    every_feature = "X86_V3 X86_V4 AVX512F AVX512CD AVX512_SKX AVX512_ICL AVX512_SPR"
+    for kernels, threads, features in (("Haswell", "2", ""), ("Nehalem", "1", every_feature)):
         environment = {**os.environ, "OPENBLAS_CORETYPE": kernels, "NPY_DISABLE_CPU_FEATURES": features}
+        environment["OPENBLAS_NUM_THREADS"] = threads
         command = [sys.executable, "-W", "ignore", "-c", code, str(source), str(tmp_path / kernels)]
         subprocess.run(command, env=environment, check=True)
     bundles = [Bundle.open(tmp_path / kernels) for kernels in ("Haswell", "Nehalem")]

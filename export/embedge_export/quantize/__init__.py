@@ -9,23 +9,22 @@ matrix is quantized in the order of the forward pass, on inputs that the quantiz
 3. *Rounding.* Weights are rounded so that the product changes least (:mod:`.rounding`).
 4. *Bias.* It is set so that the mean output is the float encoder's.
 
-All of it is computed in double precision: the order in which a CPU's BLAS adds tips no rounding then, and machines with
-other instructions write the same bundle. In single precision two machines wrote bundles of the same mean cosine, but
-with 64.58 and 64.81 nDCG@10 on SciFact.
+All of it is computed in double precision, or with integers (:mod:`.integers`): the order in which a CPU's BLAS adds
+tips no rounding then, and machines with other instructions write the same bundle. In single precision two machines
+wrote bundles of the same mean cosine, but with 64.58 and 64.81 nDCG@10 on SciFact.
 
 The graph pays little for it. Inputs that are a LayerNorm's output are shifted and divided by its weight and bias, and
 the residual, which reads the same output, multiplies the factors back in; the attention's context by the weights and
 biases of the values, since attention weights sum to 1; the activation's output is multiplied, not shifted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from embedge_export.encoder import (
     CENTRE,
-    SMALLEST_SCALE,
     Encoder,
     FloatArray,
     Layer,
@@ -34,6 +33,7 @@ from embedge_export.encoder import (
     QuantizedLinear,
     QuantizedTable,
 )
+from embedge_export.quantize.integers import RoundedInputs, round_inputs
 from embedge_export.quantize.rounding import column_scales, round_columns, round_rows
 from embedge_export.quantize.smoothing import find_smoothing
 from embedge_export.reference.forward import Array, activate, attend, normalize
@@ -49,6 +49,8 @@ _KAPPA = 1.0
 ACTIVATION_ZERO_POINT = 32
 # Tokens that the smoothing is found on; the rest of the calibration adds nothing to it.
 _SMOOTHING_TOKENS = 1000
+# Of this many calibration texts, one is run through the float encoder too: its mean outputs need no more.
+_EXACT_TEXTS = 3
 
 
 @dataclass(frozen=True)
@@ -68,18 +70,27 @@ class _LayerSites:
     output: Site
 
 
-def int8(encoder: Encoder, calibration: Sequence[Sequence[int]]) -> Encoder:
-    """The encoder with all matrices and the word table in int8, calibrated on texts given as token ids."""
+def int8(
+    encoder: Encoder, calibration: Sequence[Sequence[int]], on_step: Callable[[str], None] = lambda _: None
+) -> Encoder:
+    """The encoder with all matrices and the word table in int8, calibrated on texts given as token ids.
+
+    ``on_step`` is called with a line of text before each layer.
+    """
     assert isinstance(encoder.words, np.ndarray)
     words = QuantizedTable(*round_rows(encoder.words))
+    # Those that the float encoder runs on come first.
+    calibration = [ids for start in range(_EXACT_TEXTS) for ids in calibration[start::_EXACT_TEXTS]]
     lengths = [len(ids) for ids in calibration]
     ids = np.concatenate([np.asarray(ids) for ids in calibration])
     rows = np.concatenate([encoder.position_ids(text) for text in calibration])
     positions = encoder.positions[rows].astype(np.float64)
     x = _norm(words.codes[ids] * words.scale[ids] + positions, encoder.norm, encoder)
-    exact = _norm(encoder.words[ids] + positions, encoder.norm, encoder)
+    some = sum(lengths[: -(-len(lengths) // _EXACT_TEXTS)])
+    exact = _norm(encoder.words[ids[:some]] + positions[:some], encoder.norm, encoder)
     sites = []
-    for layer in encoder.layers:
+    for number, layer in enumerate(encoder.layers, 1):
+        on_step(f"quantizing layer {number} of {len(encoder.layers)}")
         quantized, x, exact = _quantize_layer(layer, x, exact, lengths, encoder)
         sites.append(quantized)
     layers = [
@@ -94,53 +105,55 @@ def _quantize_layer(
 ) -> tuple[_LayerSites, Array, Array]:
     """Quantize a layer; also returns what the quantized and what the float matrices make of ``x`` and ``exact``."""
     heads = encoder.heads
-    qkv, a, b = quantize_matrix(layer.qkv, x, exact)
-    attention, a, b = quantize_matrix(layer.attention_output, attend(a, lengths, heads), attend(b, lengths, heads))
+    some = lengths[: -(-len(lengths) // _EXACT_TEXTS)]
+    qkv, a, b = _quantize(layer.qkv, x, exact)
+    attention, a, b = _quantize(layer.attention_output, attend(a, lengths, heads), attend(b, some, heads))
     x = _norm(x + a, layer.attention_norm, encoder)
     exact = _norm(exact + b, layer.attention_norm, encoder)
-    inner, a, b = quantize_matrix(layer.intermediate, x, exact)
+    inner, a, b = _quantize(layer.intermediate, x, exact)
     a, b = activate(a, encoder.activation), activate(b, encoder.activation)
-    output, a, b = quantize_matrix(layer.output, a, b, zero_point=ACTIVATION_ZERO_POINT)
+    output, a, b = _quantize(layer.output, a, b, ACTIVATION_ZERO_POINT)
     x = _norm(x + a, layer.output_norm, encoder)
     exact = _norm(exact + b, layer.output_norm, encoder)
     return _LayerSites(qkv, attention, inner, output), x, exact
 
 
-def quantize_matrix(
+def _quantize(
     linear: Linear | QuantizedLinear, x: Array, exact: Array, zero_point: int = CENTRE
 ) -> tuple[Site, Array, Array]:
-    """Quantize one matrix; also returns what the quantized one makes of ``x`` and the float one of ``exact``.
-
-    ``x`` and ``exact`` are what a quantized and what a float network have before it. Shape: ``(tokens, in)``.
-    """
+    """Quantize one matrix; also returns what the quantized one makes of ``x`` and the float one of ``exact``."""
     assert isinstance(linear, Linear)
+    site, rounded = quantize_matrix(linear, x, exact, zero_point)
+    a = rounded.times(site.linear.codes, site.linear.scale)
+    a += site.linear.bias
+    b = exact @ linear.weight.astype(np.float64)
+    b += linear.bias
+    return site, a, b
+
+
+def quantize_matrix(linear: Linear, x: Array, exact: Array, zero_point: int = CENTRE) -> tuple[Site, RoundedInputs]:
+    """Quantize one matrix for ``x``; also returns what ``x`` is rounded to.
+
+    ``x`` and ``exact`` are what a quantized and what a float network have before it, the latter for the first tokens of
+    ``x`` at least. Shapes: ``(tokens, in)``, ``(some tokens, in)``.
+    """
     one_sided = zero_point != CENTRE
     weight = linear.weight.astype(np.float64)
     middle = (x.max(axis=0) + x.min(axis=0)) / 2
     shift = np.zeros(x.shape[1], np.float32) if one_sided else middle.astype(np.float32)
-    x = x.astype(np.float64) - shift
-    smoothing = find_smoothing(x[:: max(1, len(x) // _SMOOTHING_TOKENS)], weight, zero_point, _KAPPA)
-    x /= smoothing
-    smallest = max(float(-x.min()), 1e-6) / zero_point if one_sided else SMALLEST_SCALE
-    x = _round_inputs(x, zero_point, smallest)
-    mean = x.mean(axis=0)
-    hessian = (x - mean).T @ (x - mean) / len(x)
+    some = x[:: max(1, len(x) // _SMOOTHING_TOKENS)].astype(np.float64) - shift
+    smoothing = find_smoothing(some, weight, zero_point, _KAPPA)
+    rounded = round_inputs(x, shift, smoothing, zero_point)
+    covariance = rounded.covariance()
     smoothed = weight * smoothing[:, None]
-    scale = column_scales(smoothed, np.diag(hessian), _LIMIT)
-    codes = round_columns(smoothed, hessian, scale, _LIMIT)
-    outputs = x @ codes.astype(np.float64) * scale
-    exact = exact.astype(np.float64) @ weight + linear.bias
-    bias = (exact.mean(axis=0) - outputs.mean(axis=0)).astype(np.float32)
+    scale = column_scales(smoothed, np.diag(covariance), _LIMIT)
+    codes = round_columns(smoothed, covariance, scale, _LIMIT)
+    # The mean of products is the product of the mean.
+    outputs = rounded.mean(len(exact)) @ codes.astype(np.float64) * scale
+    bias = (exact.mean(axis=0, dtype=np.float64) @ weight + linear.bias - outputs).astype(np.float32)
+    smallest = rounded.smallest_scale
     quantized = QuantizedLinear(codes, scale, bias, zero_point, smallest, smoothing if one_sided else None)
-    return Site(quantized, shift, smoothing), outputs + bias, exact
-
-
-def _round_inputs(x: Array, zero_point: int, smallest: float) -> Array:
-    """What the graph's integers stand for."""
-    largest = (np.abs(x) if zero_point == CENTRE else x).max(axis=1, keepdims=True)
-    scale = np.maximum(largest * np.float32(1 / (255 - zero_point)), np.float32(smallest))
-    rounded: Array = np.clip(np.rint(x / scale), -zero_point, 255 - zero_point) * scale
-    return rounded
+    return Site(quantized, shift, smoothing), rounded
 
 
 def _fold_layer(layer: Layer, sites: _LayerSites, following: Site | None) -> Layer:

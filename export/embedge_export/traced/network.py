@@ -7,7 +7,7 @@ difference: traced and written by hand it has mean cosines to fp32 of 0.99948 an
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -65,11 +65,13 @@ class Traced:
         """See `Network`."""
         return rewrite.author(self.graph, self.hidden_size, self.pooling, self.quantized, unsigned=unsigned)
 
-    def quantize(self, calibration: Sequence[Sequence[int]]) -> "Traced":
+    def quantize(
+        self, calibration: Sequence[Sequence[int]], on_step: Callable[[str], None] = lambda _: None
+    ) -> "Traced":
         """See `Network`; raises ``ExportError`` where there is nothing to quantize."""
         if not self.graph.products:
             raise ExportError(f"a {self.description}, has no matrices that int8 is for; give --precision fp32")
-        return replace(self, quantized=dict(self._quantize(calibration)))
+        return replace(self, quantized=dict(self._quantize(calibration, on_step)))
 
     def embed(self, ids: Sequence[int]) -> Array:
         """See `Network`."""
@@ -81,18 +83,23 @@ class Traced:
         vector: Array = pooled / np.linalg.norm(pooled)
         return vector
 
-    def _quantize(self, calibration: Sequence[Sequence[int]]) -> Iterator[tuple[tuple[str, ...], QuantizedProduct]]:
+    def _quantize(
+        self, calibration: Sequence[Sequence[int]], on_step: Callable[[str], None]
+    ) -> Iterator[tuple[tuple[str, ...], QuantizedProduct]]:
+        done, matrices = 0, len({product.weights for product in self.graph.products})
         with tempfile.TemporaryDirectory(prefix="embedge-") as place:
             path = Path(place) / "model.onnx"
             save(replace(self, quantized={}).author(), path, path.with_suffix(".bin"))
             for part in _parts(self.graph, sum(map(len, calibration))):
+                on_step(f"quantizing matrices {done + 1} to {done + len(part)} of {matrices}")
+                done += len(part)
                 values = _values(path, [product.input for products in part for product in products], calibration)
                 for products in part:
                     weight = self.graph.weight(products[0])
                     linear = Linear(weight, np.zeros(weight.shape[1], np.float32))
                     zero_point = ACTIVATION_ZERO_POINT if products[0].one_sided else CENTRE
                     x = np.concatenate([values.pop(product.input) for product in products])
-                    site, _, _ = quantize_matrix(linear, x, x, zero_point)
+                    site, _ = quantize_matrix(linear, x, x, zero_point)
                     quantized = QuantizedProduct(replace(site.linear, smoothing=site.smoothing), site.shift)
                     yield products[0].weights, quantized
 

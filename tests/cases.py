@@ -6,13 +6,13 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+import tokenizers
 from safetensors.numpy import save_file
 
 from embedge import Bundle, Embedder
@@ -20,7 +20,7 @@ from embedge.atomic import replace_directory
 from embedge.embedder import start
 from embedge.engine.capabilities import Capabilities
 from embedge.engine.choose import choose
-from embedge.engine.ort import CPU
+from embedge.engine.ort import CPU, onnxruntime
 from embedge_export import export, pipeline
 from embedge_export.quantize.calibration import calibration_ids
 
@@ -32,12 +32,12 @@ MakeCheckpoint = Callable[..., Path]
 FORMS = {"signed": Capabilities(exact_u8s8=True), "unsigned": Capabilities(exact_u8s8=False)}
 """What a machine has to be for int8 weights to be taken so. The first is wrong where the CPU's kernels saturate."""
 
-_MADE_BY = ("numpy", "onnx", "onnxruntime", "tokenizers")
+_MADE_BY = (np, onnx, onnxruntime, tokenizers)
 
 
 def kept_bundle(kept: Path, name: str, checkpoint: Path, precision: Sequence[str], *, briefly: bool = False) -> Path:
     """The bundle of ``checkpoint``, made once for the present sources and kept in the directory ``kept``."""
-    digest = hashlib.sha256(str([version(package) for package in _MADE_BY]).encode())
+    digest = hashlib.sha256(str([package.__version__ for package in _MADE_BY]).encode())
     sources = [ROOT / "export", ROOT / "runtime" / "embedge", checkpoint]
     for path in sorted(path for source in sources for path in source.rglob("*")):
         without_effect = path.parent.name in ("cli", "page")

@@ -3,6 +3,9 @@
 No goal is set on one score, which last bits alone move by half a point on SciFact. The limits of int8 stand well away
 from what it gave when its errors were dealt out anew 20 times, each text getting that of another text, or its own with
 either sign: lower ends of -0.30 to +0.05 points (of intervals 0.19 to 0.46 wide), and shares of 0.975 to 0.982.
+
+A recipe that does lose something, the defaults of ONNX Runtime's ``quantize_dynamic``, misses each: -1.03 points (dealt
+out anew among the texts five times: -0.68 to -1.57), a share of 0.839, mean cosines of 0.956 and 0.961.
 """
 
 from dataclasses import dataclass

@@ -15,6 +15,9 @@ _BEIR = ("corpus.jsonl", "queries.jsonl", "qrels.tsv")
 FILES = {"scifact": _BEIR, "xquad-en": _BEIR, "banking77": ("train.csv", "test.csv")}
 """The files that each data set must have."""
 
+SHORT = (3, 8)
+"""The fewest and the most tokens of a text that counts as short, the two special ones included: one to six words."""
+
 
 @dataclass(frozen=True)
 class Retrieval:
@@ -62,15 +65,28 @@ def passages(data: Data) -> dict[str, list[str]]:
     return {
         "XQuAD paragraphs": data.xquad.documents,
         "SciFact abstracts": data.scifact.documents[::20],
-        "SciFact claims and XQuAD questions": data.scifact.queries + data.xquad.queries[::6],
+        "SciFact claims and XQuAD questions": _asked(data),
         "Banking77 sentences": data.banking.test[::14],
     }
+
+
+def openings(data: Data) -> list[str]:
+    """The first word of each of 499 claims and questions, the first two, and so on to six, once.
+
+    int8 is farthest from fp32 on texts of a few tokens, and the data sets have none of three and few of four or five.
+    """
+    words = [text.split() for text in _asked(data)]
+    return list(dict.fromkeys(" ".join(start[:count]) for start in words for count in range(1, 7)))
 
 
 def all_texts(data: Data) -> list[str]:
     """Every text of the data sets, once."""
     sets = (data.scifact.documents, data.scifact.queries, data.xquad.documents, data.xquad.queries)
     return list(dict.fromkeys(text for texts in (*sets, data.banking.train, data.banking.test) for text in texts))
+
+
+def _asked(data: Data) -> list[str]:
+    return data.scifact.queries + data.xquad.queries[::6]
 
 
 def _paths(directory: Path) -> list[Path]:

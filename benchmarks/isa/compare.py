@@ -7,10 +7,10 @@ from benchmarks.isa.cpus import Cpu
 from embedge.vectors import FloatArray
 from embedge_export.measure import cosines
 
-LEAST_TO_FP32 = {"int8": 0.9995, "fp32": 0.999999}
-"""What the mean cosine to the native fp32 vectors must reach on every CPU, for each variant."""
+LEAST_TO_FP32 = {"int8": 0.999, "fp32": 0.999999}
+"""What the mean cosine to the native fp32 vectors must reach on every CPU, with a third of the texts of a few tokens."""
 
-LEAST_FINGERPRINT = {"int8": 0.998, "fp32": 0.99999}
+LEAST_FINGERPRINT = {"int8": 0.998, "fp32": 0.999999}
 """What :func:`embedge.fingerprint.smallest_cosine` asks for; that it is not less than this is tested."""
 
 _EQUAL = 0.99999

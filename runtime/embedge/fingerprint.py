@@ -34,11 +34,14 @@ def smallest_cosine(variant: Variant) -> float:
     """How far :func:`cosine` may fall on another machine.
 
     Kernels of other CPUs round float32 in other places. In int8 that now and then tips an activation to the next
-    integer.
+    integer. Measured with all-MiniLM-L6-v2 over 30 texts of 3 to 58 tokens, between a Zen 3 with AVX2, a Xeon with
+    AVX-512 and AMX, and three emulated ARM CPUs: 0.99973 at the least, 0.99996 for the three texts of the fingerprint;
+    fp32 differed by 1e-12. The limits are several times as far from 1. Where the products of signed weights overflowed,
+    the least of the three was 0.978. fp16 on a GPU, whose kernels round between operators, was 0.9999984 from fp32.
     """
     if variant.codes:
         return 0.998
-    return 0.99999 if variant.graphs[0].execution == "ragged" else 0.999
+    return 0.999999 if variant.graphs[0].execution == "ragged" else 0.9999
 
 
 def _decode(rows: tuple[str, ...]) -> npt.NDArray[np.float64]:

@@ -170,8 +170,8 @@ def data(tmp_path: Path) -> Path:
         (tmp_path / "data" / name / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td0\t0\n")
     (tmp_path / "data" / "banking77").mkdir()
     for file in ("train", "test"):
-        rows = 'text,category\n"My card, it is lost.",card\nI want to change my PIN.,pin\n'
-        (tmp_path / "data" / "banking77" / f"{file}.csv").write_text(rows)
+        table = 'text,category\n"My card, it is lost.",card\nI want to change my PIN.,pin\n'
+        (tmp_path / "data" / "banking77" / f"{file}.csv").write_text(table)
     return tmp_path / "data"
 
 

@@ -346,7 +346,7 @@ def test_a_known_models_hash_must_match(
 def test_a_bundle_that_misses_its_fidelity_is_not_written(
     make_checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = quantize.int8
+    original: Any = quantize.int8
 
     def broken(*arguments: Any) -> Any:
         quantized = original(*arguments)

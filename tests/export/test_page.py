@@ -13,9 +13,9 @@ from safetensors.numpy import load_file, save_file
 
 from embedge import Bundle, Embedder, ExportError, FidelityError
 from embedge.cli import main
-from embedge_export import export, measure, pipeline, quantize
+from embedge_export import export, measure, quantize
 from embedge_export.checkpoint.weights import load_encoder
-from embedge_export.page import html as report
+from embedge_export.page import html
 from embedge_export.page.diagnose import Diagnosis, Distances, Speed, VariantDiagnosis
 from embedge_export.quantize.calibration import calibration_ids, verification_texts
 from embedge_export.reference import layers
@@ -109,7 +109,7 @@ def test_texts_are_escaped_and_shortened(reported: Path) -> None:
     texts = ["<script>alert('&')</script>", "long " * 100]
     distances = Distances("fp32", texts, np.array([0.9991, 0.9993]), np.array([0.01, 0.02]), 2)
     variant = VariantDiagnosis("int8", 10**6, {"MatMul": 1}, distances, Speed({8: 0.001}, 100.0, 43))
-    text = report.page(Bundle.open(reported / "out").manifest, Diagnosis([variant], threads=1))
+    text = html.page(Bundle.open(reported / "out").manifest, Diagnosis([variant], threads=1))
     assert "<script" not in text
     assert "&lt;script&gt;alert(&#x27;&amp;&#x27;)&lt;/script&gt;" in text
     assert "long long…</td>" in text
@@ -162,7 +162,7 @@ def test_a_failed_report_leaves_no_bundle(
     def fail(*arguments: object) -> str:
         raise RuntimeError("no picture")
 
-    monkeypatch.setattr(pipeline.page_html, "page", fail)
+    monkeypatch.setattr(html, "page", fail)
     page.write_text("mine")
     with pytest.raises(RuntimeError, match="no picture"):
         export(make_checkpoint(), tmp_path / "out", page=page, force=True)

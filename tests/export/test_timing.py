@@ -1,34 +1,27 @@
 """Which fusions a traced graph gets is measured, not assumed."""
 
-import time
-
 import pytest
 
-from embedge_export.traced import timing as kernels
+from embedge.engine.ort import onnxruntime
+from embedge_export.traced import timing
 
 
-class FakedSession:
-    """Takes the time that it is told to."""
+class Repeated:
+    """A session that does its work so many times."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, session: onnxruntime.InferenceSession, times: int) -> None:
+        self.session, self.times = session, times
 
-    def run(self, outputs: None, inputs: object) -> None:
-        time.sleep(self.seconds)
+    def run(self, outputs: None, inputs: dict[str, object]) -> None:
+        for _ in range(self.times):
+            self.session.run(outputs, inputs)
 
 
-@pytest.mark.parametrize(
-    ("plain", "fused", "fast"), [(0.0005, 0.002, False), (0.002, 0.0005, True), (0.001, 0.001, False)]
-)
-def test_a_fusion_is_fast_where_faked_sessions_gain_by_it(
-    monkeypatch: pytest.MonkeyPatch, plain: float, fused: float, fast: bool
+@pytest.mark.parametrize(("plain", "fused", "fast"), [(40, 1, True), (1, 40, False)])
+def test_the_operators_that_take_less_time_are_found(
+    monkeypatch: pytest.MonkeyPatch, plain: int, fused: int, fast: bool
 ) -> None:
-    monkeypatch.setattr(kernels, "_session", lambda *, fused: FakedSession(seconds[fused]))
-    seconds = {False: plain, True: fused}
-    assert kernels.skip_layer_norm_is_fast() == fast
-
-
-def test_of_the_real_operators_one_at_the_most_is_the_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    fast, session = kernels.skip_layer_norm_is_fast(), kernels._session
-    monkeypatch.setattr(kernels, "_session", lambda *, fused: session(fused=not fused))
-    assert not (fast and kernels.skip_layer_norm_is_fast())
+    """The real operators, some of them many times over: the fused one is five times as slow in ONNX Runtime 1.32."""
+    make, times = timing._session, {False: plain, True: fused}
+    monkeypatch.setattr(timing, "_session", lambda *, fused: Repeated(make(fused=fused), times[fused]))
+    assert timing.skip_layer_norm_is_fast() == fast

@@ -197,10 +197,10 @@ def test_a_bigbird_of_blocks_is_refused(passages: list[str], tmp_path: Path) -> 
 def test_a_trace_that_is_wrong_for_long_texts_only_is_not_written(
     make_encoder: MakeEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from embedge_export import traced
+    from embedge_export.traced.network import Traced
 
-    original = traced.Traced.embed
-    monkeypatch.setattr(traced.Traced, "embed", lambda self, ids: original(self, ids[:60]))
+    original = Traced.embed
+    monkeypatch.setattr(Traced, "embed", lambda self, ids: original(self, ids[:60]))
     with pytest.raises(FidelityError):
         export(make_encoder("mpnet"), tmp_path / "out", precision=["fp32"], pooling="mean")
 

@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -380,7 +381,7 @@ def test_a_bundle_on_a_read_only_file_system_loads(old: Path) -> None:
 
 def test_another_format_version_is_named(copy: Path) -> None:
     for version in (0, 1, 2, 999, "3", None, [3], True, 3.0):
-        reseal(copy, lambda fields, version=version: fields.update(format_version=version))
+        reseal(copy, partial(dict.update, format_version=version))
         with pytest.raises(UnsupportedFormat, match=r"manifest\.json has format version"):
             Embedder.load(copy)
 

@@ -8,8 +8,8 @@ import pytest
 
 from embedge import Embedder
 from embedge.engine import cuda
-from embedge.engine.sessions import CUDA
-from embedge_export import measure as verify
+from embedge.engine.ort import CUDA
+from embedge_export.measure import cosines
 
 REASONS = cuda.why_not(CUDA)
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(bool(REASONS), reason="; ".join(REASONS))]
@@ -29,9 +29,9 @@ def test_cuda_runs_fp16_with_no_node_on_the_cpu(on_gpu: Embedder) -> None:
 def test_vectors_have_a_cosine_of_0_9999_to_fp32_on_the_cpu(
     on_gpu: Embedder, fp32: Embedder, passages: list[str]
 ) -> None:
-    cosines = verify.cosines(on_gpu.embed(passages), fp32.embed(passages))
-    print(f"fp16 on the GPU to fp32: mean {cosines.mean():.7f}, least {cosines.min():.7f}")
-    assert cosines.min() >= 0.9999
+    found = cosines(on_gpu.embed(passages), fp32.embed(passages))
+    print(f"fp16 on the GPU to fp32: mean {found.mean():.7f}, min {found.min():.7f}")
+    assert found.min() >= 0.9999
 
 
 def test_a_batch_gives_what_single_texts_give(on_gpu: Embedder, passages: list[str]) -> None:
@@ -50,4 +50,4 @@ def test_the_gpu_gives_what_the_cpu_gives(on_gpu: Embedder, fp16_bundle: Path, p
 @pytest.mark.filterwarnings("ignore:.*nodes run on the CPU")
 def test_fp32_runs_too_and_is_exact(fp16_bundle: Path, fp32: Embedder, passages: list[str]) -> None:
     with Embedder.load(fp16_bundle, variant="fp32", providers=["cuda"]) as model:
-        assert verify.cosines(model.embed(passages[:40]), fp32.embed(passages[:40])).min() >= 0.99999
+        assert cosines(model.embed(passages[:40]), fp32.embed(passages[:40])).min() >= 0.99999

@@ -285,8 +285,13 @@ def test_a_query_waits_for_one_batch_of_a_long_list_and_not_for_all(
         return np.zeros((len(rows), 384), np.float32)
 
     with Embedder.load(fp16_bundle, variant="fp16") as model, ThreadPoolExecutor(1) as other:
+
+        def embed_many() -> None:
+            model.embed(["word " * 200] * 200)
+            done.append("list")
+
         monkeypatch.setattr(PaddedEngine, "_run_batch", run)
-        many = other.submit(lambda: (model.embed(["word " * 200] * 200), done.append("list")))
+        many = other.submit(embed_many)
         started.wait()
         model.embed(["a"])
         done.append("query")

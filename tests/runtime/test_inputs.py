@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import tokenizers
 
 from embedge import Embedder, EmbedgeError, InputError
+from embedge.manifest import TokenizerFacts
 from embedge.tokenizer import Tokenizer
 from embedge_export import export
 from tests.cases import write_checkpoint
@@ -44,6 +46,9 @@ LONG = {
     "long white start": " " * 50_000 + "end",
     "long and NUL": "a\0 " * 10_000,
 }
+
+FACTS = TokenizerFacts(before=(101,), after=(102,), truncation_side="right")
+"""Of MiniLM's tokenizer: [CLS] and [SEP]."""
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +144,7 @@ def test_long_texts_give_the_vector_of_what_fits(
 ) -> None:
     ids = reference.encode(LONG[kind]).ids
     assert model.count_tokens([LONG[kind]]) == [len(ids)]
-    encoded = Tokenizer(bundle / "tokenizer.json", 256).encode([LONG[kind]])
+    encoded = Tokenizer(bundle / "tokenizer.json", 256, FACTS).encode([LONG[kind]])
     assert encoded.ids == [ids if len(ids) <= 256 else ids[:255] + ids[-1:]]
     assert encoded.truncated == ([0] if len(ids) > 256 else [])
     assert np.isfinite(quietly(lambda: model.embed([LONG[kind]]))).all()
@@ -183,7 +188,7 @@ def test_one_str_in_place_of_a_list_is_a_type_error(model: Embedder, texts: str)
     [b"bytes", None, 3, 1.5, {"a": "b"}, {"a"}, (text for text in ["a"]), np.array(["a", "b"]), range(3)],
     ids=lambda texts: type(texts).__name__,
 )
-def test_what_is_not_a_list_is_named_by_its_type(model: Embedder, texts: object) -> None:
+def test_what_is_not_a_list_is_named_by_its_type(model: Embedder, texts: Any) -> None:
     for call in (model.embed, model.count_tokens):
         with pytest.raises(InputError, match=f"texts is {type(texts).__name__}, not a list of str"):
             call(texts)
@@ -389,7 +394,7 @@ def test_truncated_ids_are_those_of_the_tokenizers_library(bundle: Path) -> None
     draw = random.Random(0)
     cutting = tokenizers.Tokenizer.from_file(str(bundle / "tokenizer.json"))
     for limit in (3, 4, 7, 16, 32, 256):
-        tokenizer = Tokenizer(bundle / "tokenizer.json", limit)
+        tokenizer = Tokenizer(bundle / "tokenizer.json", limit, FACTS)
         cutting.no_truncation()
         texts = [mixed(draw, draw.randint(1, 8 * limit)) for _ in range(100)]
         texts += [mixed(draw, draw.randint(64 * limit, 200 * limit)) for _ in range(5)]
@@ -404,7 +409,7 @@ def test_truncated_ids_are_those_of_the_tokenizers_library(bundle: Path) -> None
 
 def test_vectors_of_truncated_texts_are_those_of_the_texts_that_fit(prompted: Embedder) -> None:
     for length in (33, 40, 1000, 100_000):
-        vector = quietly(lambda length=length: prompted.embed([words(length)], prompt=""))
+        vector = quietly(partial(prompted.embed, [words(length)], prompt=""))
         assert np.array_equal(vector, prompted.embed([words(32)], prompt=""))
 
 
@@ -412,6 +417,7 @@ def test_the_padding_and_truncation_of_the_checkpoint_are_gone(
     minilm: Path, bundle: Path, model: Embedder, reference: tokenizers.Tokenizer
 ) -> None:
     shipped = tokenizers.Tokenizer.from_file(str(minilm / "tokenizer.json"))
+    assert shipped.truncation
     assert shipped.truncation["max_length"] == 128
     assert len(shipped.encode("a").ids) == 128
     assert len(reference.encode("a").ids) == 3
@@ -434,7 +440,7 @@ def test_the_count_is_right_whether_or_not_the_tokenizer_splits_chinese(
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(fields))
     expected = len(tokenizers.Tokenizer.from_file(str(path)).encode(text).ids)
-    assert Tokenizer(path, 256).count([text]) == [expected]
+    assert Tokenizer(path, 256, FACTS).count([text]) == [expected]
 
 
 # Prompts

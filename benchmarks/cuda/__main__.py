@@ -1,6 +1,6 @@
 """Tokens a second, latency of a query and share of the GPU's peak, of embedge's fp16 and of its peers.
 
-``python -m benchmarks.cuda`` needs an NVIDIA GPU, writes ``benchmarks/results/cuda.json``, and was not run yet.
+``python -m benchmarks.cuda`` needs an NVIDIA GPU and writes ``benchmarks/results/cuda.json``.
 ``--device cpu --texts 8`` only tries the code. Contenders run in ``--python``, an interpreter that has onnxruntime-gpu,
 onnx, torch and sentence-transformers, and flash-attn where it can be had. One that fails is reported and left out.
 """
@@ -8,7 +8,6 @@ onnx, torch and sentence-transformers, and flash-attn where it can be had. One t
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -34,7 +33,7 @@ def main() -> int:
     parser.add_argument("--texts", type=int, default=8192, metavar="N", help="texts of 16 tokens; of longer ones fewer")
     parser.add_argument("--python", default=sys.executable, metavar="FILE")
     options = parser.parse_args()
-    results: dict[str, Any] = {"machine": {"host": platform.node(), "cpu": cpu_name()}, "unavailable": {}}
+    results: dict[str, Any] = {"machine": {"cpu": cpu_name()}, "unavailable": {}}
     with tempfile.TemporaryDirectory() as place:
         models = Path(place)
         write_bge_small(models / "checkpoint")

@@ -8,7 +8,7 @@ from embedge.vectors import FloatArray
 from embedge_export.measure import cosines
 
 LEAST_TO_FP32 = {"int8": 0.999, "fp32": 0.999999}
-"""What the mean cosine to the native fp32 vectors must reach on every CPU, with a third of the texts of a few tokens."""
+"""What the mean cosine to the native fp32 vectors must reach on every CPU; a third of the texts has a few tokens."""
 
 LEAST_FINGERPRINT = {"int8": 0.998, "fp32": 0.999999}
 """What :func:`embedge.fingerprint.smallest_cosine` asks for; that it is not less than this is tested."""

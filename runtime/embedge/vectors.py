@@ -1,5 +1,6 @@
 """The form vectors are handed out in: fewer dimensions, smaller numbers."""
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -27,13 +28,16 @@ def encode(
     """``vectors`` in the form asked for. Shape: ``(n, width)`` -> ``(n, dimensions)``, binary ``(n, dimensions / 8)``.
 
     Fewer dimensions are the first ones, with ``normalized`` made length 1 again; that keeps the meaning only for models
-    trained for it (Matryoshka Representation Learning, Kusupati et al. 2022). ``int8`` is
-    ``round(127 x / int8_range)``, cut off at -127 and 127. ``binary`` has a bit for each positive component, most
-    significant bit first, as ``uint8``.
+    trained for it (Matryoshka Representation Learning, Kusupati et al. 2022). ``int8`` is ``round(127 x / range)``, cut
+    off at -127 and 127, with one range for all components, so that codes can be compared by their dot products in wider
+    integers; it is ``int8_range``, and grows with the components of vectors that are normalised again. ``binary`` has a
+    bit for each positive component, most significant bit first, as ``uint8``.
     """
     if dimensions is not None and dimensions < vectors.shape[1]:
+        grown = math.sqrt(vectors.shape[1] / dimensions)
         vectors = vectors[:, :dimensions]
         if normalized:
+            int8_range = min(1.0, int8_range * grown)
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
     if dtype == "float16":
         return vectors.astype(np.float16)

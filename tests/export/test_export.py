@@ -377,7 +377,7 @@ def test_force_replaces_a_bundle(make_checkpoint: MakeCheckpoint, tmp_path: Path
 
 @pytest.mark.parametrize("precision", [[], ["int4"], ["int8", "fp64"]])
 def test_unknown_precisions_are_named(make_checkpoint: MakeCheckpoint, tmp_path: Path, precision: list[str]) -> None:
-    with pytest.raises(ExportError, match="int8, fp32"):
+    with pytest.raises(ExportError, match="int8, fp16, fp32"):
         export(make_checkpoint(), tmp_path / "out", precision=precision)
 
 

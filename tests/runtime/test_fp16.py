@@ -45,7 +45,7 @@ def graph(fp16_bundle: Path) -> onnx.GraphProto:
 
 
 def test_every_operator_has_a_cuda_kernel(graph: onnx.GraphProto) -> None:
-    """By the list of kernels in ONNX Runtime's documentation; a GPU has not confirmed it."""
+    """By the list of kernels in ONNX Runtime's documentation; `test_cuda.py` asks a GPU."""
     assert {node.op_type for node in graph.node} <= set(graph_fp16.CUDA_KERNELS)
 
 

@@ -6,7 +6,7 @@ few texts waits for one batch of another's, not for all.
 
 Lengths are padded to multiples of 16 and rows to powers of two, because cuDNN's attention is compiled for each shape
 that it meets and kept for each thread (the cache in onnxruntime's ``cudnn_flash_attention.cc``), and because tensor
-cores work on multiples of 8. Neither that nor which budget of tokens is best was measured on a GPU.
+cores work on multiples of 8. Which budget of tokens is best was not measured.
 """
 
 import threading

@@ -1,6 +1,6 @@
 """ONNX Runtime's execution providers other than the CPU: their names, why one can't be had, and what runs on which.
 
-None of them was run by this project on the hardware it is for. OpenVINO's was tried on a CPU (see README.md).
+CUDA's was run on a GPU, OpenVINO's was tried on a CPU (see README.md), the others were not run by this project.
 """
 
 from collections import Counter

@@ -3,8 +3,8 @@
 A signed code plus 128, with a zero point of 128, is the same number. The kernels that multiply two unsigned 8-bit
 numbers are exact everywhere, so the vectors have the bits that they have on a CPU with VNNI. ONNX Runtime does the same
 at load with ``session.x64quantprecision`` (pull request 12088), in 100 ms more for each session and at another level
-of optimization. Measured with bge-small's architecture (21 MB of codes) on a Zen 3 with AVX2: 7 to 9 ms, when quiet,
-and one copy in memory whatever the number of sessions and embedders.
+of optimization. Measured with bge-small's architecture (21 MB of codes) on a Zen 3 with AVX2: 16 to 17 ms, and one copy
+in memory whatever the number of sessions and embedders.
 """
 
 import weakref
@@ -21,7 +21,7 @@ from embedge.errors import BundleError
 from embedge.manifest import Tensor
 from embedge.stamps import stamp
 
-# Read and turned while it lies in the cache: a third of the time that it takes in one piece.
+# Read and turned while it lies in the cache.
 _BLOCK = 1 << 18
 
 # Weights in use, so that they are turned once in a process. Not guarded by a lock, which a forked child might inherit

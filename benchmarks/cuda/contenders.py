@@ -32,7 +32,7 @@ def sentence_transformers(models: Path, device: str, *, attention: str, compiled
     settings = {"dtype": torch.float16, "attn_implementation": attention}
     model = SentenceTransformer(str(models / "checkpoint"), device=device, local_files_only=True, model_kwargs=settings)
     if compiled:
-        model[0].auto_model = torch.compile(model[0].auto_model, dynamic=True)
+        model.compile(dynamic=True)
     return lambda texts, batch: model.encode(
         texts, batch_size=batch, normalize_embeddings=True, show_progress_bar=False
     )

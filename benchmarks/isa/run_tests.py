@@ -31,7 +31,7 @@ def main() -> int:
     environment |= {"PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"}
     print(f"the same on {cpu.name}, by {cpu.emulator}, and the rest of {', '.join(_TESTS)}", flush=True)
     start = time.perf_counter()
-    command = [*interpreter.command, "-s", "-P", "-m", "pytest", "-q", "-m", "not fork", *tests]
+    command = [*interpreter.command, "-s", "-P", "-m", "pytest", "-q", *tests]
     code = subprocess.run(command, cwd=_ROOT, env=environment).returncode
     print(f"{time.perf_counter() - start:.0f} seconds on {cpu.name}")
     return code

@@ -60,6 +60,10 @@ class Bundle:
         for name in [TOKENIZER, *(name for variant in manifest.variants.values() for name in variant.files)]:
             if name not in manifest.files:
                 raise BundleError(f"{path / MANIFEST} does not list {name!r} among the files it seals")
+        for variant in manifest.variants.values():
+            room = manifest.files[variant.weights].bytes
+            if any(tensor.offset + math.prod(tensor.shape) > room for tensor in variant.codes.values()):
+                raise BundleError(f"{path / MANIFEST} places matrices outside {variant.weights}; export it again")
         for name, sealed in manifest.files.items():
             bundle._check_size(name, sealed)
         return bundle
@@ -116,6 +120,7 @@ def _is_sound(manifest: Manifest) -> bool:
         room > 0
         and 0 < manifest.int8_range < math.inf
         and bool(manifest.variants)
+        and set(manifest.measured.variants) == set(manifest.variants)
         and all(variant.graphs and variant.devices for variant in manifest.variants.values())
         and all(tensor.offset >= 0 and len(tensor.shape) == 2 and min(tensor.shape) > 0 for tensor in tensors)
     )

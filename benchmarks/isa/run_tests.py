@@ -29,6 +29,8 @@ def main() -> int:
     path = [_ROOT, _ROOT / "export", *interpreter.path]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "QEMU"))}
     environment |= {"PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"}
+    # Threads that wait busily for each other cost an emulator most of its time.
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print(f"the same on {cpu.name}, by {cpu.emulator}, and the rest of {', '.join(_TESTS)}", flush=True)
     start = time.perf_counter()
     command = [*interpreter.command, "-s", "-P", "-m", "pytest", "-q", *tests]

@@ -122,6 +122,9 @@ def _is_sound(manifest: Manifest) -> bool:
         and bool(manifest.variants)
         and set(manifest.measured.variants) == set(manifest.variants)
         and all(variant.graphs and variant.devices for variant in manifest.variants.values())
+        and all(
+            variant.codes or not graph.unsigned for variant in manifest.variants.values() for graph in variant.graphs
+        )
         and all(tensor.offset >= 0 and len(tensor.shape) == 2 and min(tensor.shape) > 0 for tensor in tensors)
     )
 

@@ -498,6 +498,7 @@ def test_a_missing_field_deeper_in_the_manifest_is_named(copy: Path, keys: str) 
         ("variants int8 codes", {"layer0/qkv/codes": {"offset": 0, "shape": []}}),
         ("variants int8 codes", {"layer0/qkv/codes": {"offset": 0, "shape": [10**6, 10**6]}}),
         ("measured variants", {}),
+        ("variants int8 codes", {}),
         ("measured variants int8 fidelity", 0.99),
         ("measured variants int8 fidelity mean_cosine", "1"),
         ("measured variants int8 fingerprint", [["1"]]),

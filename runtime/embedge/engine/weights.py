@@ -42,11 +42,8 @@ class Unsigned:
     @classmethod
     def load(cls, path: Path, codes: Mapping[str, Tensor]) -> "Unsigned":
         """Those of ``path``, from another embedder of this process where there is one."""
-        key = (path.absolute(), *stamp(path))
-        found = _in_use.get(key)
-        if found is None:
-            found = _in_use[key] = cls(path, codes)
-        return found
+        key = (path.absolute(), *stamp(path), *codes.items())
+        return _in_use.get(key) or _in_use.setdefault(key, cls(path, codes))
 
 
 def _read(file: FileIO, tensor: Tensor) -> npt.NDArray[np.uint8]:

@@ -33,15 +33,15 @@ FORMS = {"signed": Capabilities(exact_u8s8=True), "unsigned": Capabilities(exact
 """What a machine has to be for int8 weights to be taken so. The first is wrong where the CPU's kernels saturate."""
 
 _MADE_BY = (np, onnx, onnxruntime, tokenizers)
+# What decides a bundle's bytes; the rest of the runtime only reads it.
+_SOURCES = [ROOT / "export", *(ROOT / "runtime" / "embedge" / name for name in ("manifest.py", "fingerprint.py"))]
 
 
 def kept_bundle(kept: Path, name: str, checkpoint: Path, precision: Sequence[str], *, briefly: bool = False) -> Path:
     """The bundle of ``checkpoint``, made once for the present sources and kept in the directory ``kept``."""
     digest = hashlib.sha256(str([package.__version__ for package in _MADE_BY]).encode())
-    sources = [ROOT / "export", ROOT / "runtime" / "embedge", checkpoint]
-    for path in sorted(path for source in sources for path in source.rglob("*")):
-        without_effect = path.parent.name in ("cli", "page")
-        if path.suffix in (".py", ".txt", ".json", ".safetensors") and not without_effect:
+    for path in sorted(path for source in [*_SOURCES, checkpoint] for path in [source, *source.rglob("*")]):
+        if path.suffix in (".py", ".txt", ".json", ".safetensors") and path.parent.name != "page":
             digest.update(path.read_bytes())
     place = kept / f"{name}-{digest.hexdigest()[:16]}"
     with (kept / f"{name}.lock").open("w") as lock:

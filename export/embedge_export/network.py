@@ -40,7 +40,7 @@ class Network(Protocol):
         """
 
     def quantize(self, calibration: Sequence[Sequence[int]], on_step: Callable[[str], None] = lambda _: None) -> Self:
-        """The same in int8, calibrated on texts given as token ids; tells ``on_step`` how far it is."""
+        """The same in int8, calibrated on texts given as token ids; reports its progress to ``on_step``."""
 
     def embed(self, ids: Sequence[int]) -> Array:
         """The vector that a text must have, computed another way. Shape: ``(tokens,)`` -> ``(hidden,)``, length 1."""

@@ -56,14 +56,14 @@ def pooling(directory: Path) -> Pooling | None:
 
 
 def limit(directory: Path, transformer: dict[str, Any]) -> int | None:
-    """The limit that sentence-transformers would take beside the model's positions, ``None`` where none is told."""
+    """The limit that sentence-transformers would take beside the model's positions, ``None`` where there is none."""
     path, name = directory / "sentence_bert_config.json", "max_seq_length"
-    told = transformer.get(name)
-    if told is None:
+    found = transformer.get(name)
+    if found is None:
         path, name = directory / "tokenizer_config.json", "model_max_length"
-        told = read_object(path, optional=True).get(name)
-        if told is None or (isinstance(told, int | float) and told > _NO_LIMIT):
+        found = read_object(path, optional=True).get(name)
+        if found is None or (isinstance(found, int | float) and found > _NO_LIMIT):
             return None
-    if type(told) is not int or told < 3:
-        raise CheckpointError(f"{path}: {name} is {told!r}, which leaves no room for a text; give max_tokens")
-    return told
+    if type(found) is not int or found < 3:
+        raise CheckpointError(f"{path}: {name} is {found!r}, which leaves no room for a text; give max_tokens")
+    return found

@@ -4,6 +4,7 @@ Commands run in this process. ``pip`` and ``make`` lines are only compared with 
 id is exported for real, but for its download: a small checkpoint on this machine takes its place.
 """
 
+import itertools
 import re
 import shlex
 import shutil
@@ -173,6 +174,15 @@ def test_the_extras_that_pip_lines_name_exist() -> None:
     lines = [line for line in SHELL if line.startswith("pip install") and "." in line]
     named = {extra for line in lines for found in re.findall(r"\[([\w,]+)\]", line) for extra in found.split(",")}
     assert named == set(project["optional-dependencies"])
+
+
+def test_every_dependency_is_listed_with_its_reason_and_its_floor() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    rows = [line for line in PAGES["docs/install.md"].splitlines() if line.startswith("| ")]
+    for name, floor in re.findall(r"^([\w-]+)(?:\[[\w,]+\])?>=([\d.]+)", "\n".join(needed), re.MULTILINE):
+        assert name in PAGES["README.md"]
+        assert any(re.search(rf"(^\| |, ){name}[, ].*\b{re.escape(floor)}", row) for row in rows), f"{name} {floor}"
 
 
 def test_ci_runs_commands_that_are_documented() -> None:

@@ -1,6 +1,7 @@
 """Write docs/cli.md: every subcommand with its options, as the parsers have them. ``make docs`` runs it."""
 
 import argparse
+import re
 from pathlib import Path
 
 from embedge import cli
@@ -18,9 +19,8 @@ Results go to standard output, everything else to standard error. An error is on
 | 0 | done |
 | 1 | an error |
 | 2 | wrong usage |
-| 130 | Ctrl-C |
+| 128 + n | ended by signal n: 129 where the terminal was closed, 130 by Ctrl-C, 143 by SIGTERM |
 | 141 | the reader of standard output went away |
-| 143 | ended by SIGTERM |
 """
 
 
@@ -46,7 +46,9 @@ def _section(name: str, parser: argparse.ArgumentParser) -> str:
         [f"embedge {name}", *(_operand(action) for action in shown if not action.option_strings), "[OPTION...]"]
     )
     rows = "".join(f"| {_names(action)} | {_meaning(action)} |\n" for action in shown)
-    return f"\n## embedge {name}\n\n{parser.description}\n\n```text\n{usage}\n```\n\n| | |\n|---|---|\n{rows}"
+    example = (parser.epilog or "").removeprefix("Example: ")
+    about = f"{parser.description} For example:\n\n```text\n{example}\n```"
+    return f"\n## embedge {name}\n\n`{usage}`\n\n{about}\n\n| | |\n|---|---|\n{rows}"
 
 
 def _operand(action: argparse.Action) -> str:
@@ -62,7 +64,7 @@ def _names(action: argparse.Action) -> str:
 
 
 def _meaning(action: argparse.Action) -> str:
-    text = (action.help or "").replace("|", r"\|")
+    text = re.sub(r"(?<!`)(--[a-z][a-z-]*|\$[A-Z_]+)", r"`\1`", action.help or "").replace("|", r"\|")
     if isinstance(action.default, str) and "default" not in text:
         text += f"{'; ' if text else ''}default: {action.default}"
     return text or "–"

@@ -10,8 +10,6 @@ version = release = embedge.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
 
-smartquotes = False  # of --report it would make one dash
-
 html_theme = "furo"
 html_title = f"embedge {release}"
 html_show_sphinx = False

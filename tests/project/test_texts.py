@@ -20,7 +20,7 @@ import pytest
 import embedge
 import embedge_export
 from docs import commands
-from embedge import Embedder
+from embedge import Embedder, store
 from embedge.cli import main
 from tests import random_encoders
 from tests.cases import ROOT, MakeCheckpoint
@@ -97,7 +97,7 @@ def test_the_export_of_another_encoder_runs(newcomer: Path, passages: list[str])
 @pytest.fixture
 def exported(newcomer: Path, bundle: Path) -> Path:
     """The working directory of a reader who has exported the model, which is a trained one here."""
-    place = embedge.store.place(HUB_ID)
+    place = store.place(HUB_ID)
     place.parent.mkdir(parents=True)
     shutil.copytree(bundle, place)
     return newcomer

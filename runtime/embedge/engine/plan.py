@@ -10,9 +10,9 @@ AVX512-VNNI that others use too (ONNX Runtime 1.32). Texts of 8 tokens: 415 (8 t
 one at a time. Beyond 128 tokens little is won, and short lists would not fill the threads.
 
 Milliseconds for a short list on two threads while other programs kept both cores busy: one text after the other, each
-spread; texts of equal length together, spread; side by side. Two texts of 8 tokens: 45, 26, 40. Two of 16: 76, 45, 47.
-Four of 8: 94, 51, 75. Of 7 and 9: 49, 49, 45 right after a single text, whose threads still wait busily and take turns
-with those side by side; on free cores that cost a list of two 1.2 times what its texts took one after the other.
+spread; texts of equal length together, spread; side by side. Two texts of 8 tokens: 39, 27, 30. Two of 16: 67, 48, 52.
+Of 7 and 9: 43, 35, 30. Right after a single text, whose threads still wait busily and take turns with those side by
+side: 45, 26, 40 and 76, 45, 47 and 49, 49, 45; on free cores two of 16 took 10 one after the other and 12 side by side.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 TOKENS_PER_RUN = 128
 
-# Runs of a short list that are sooner done one after the other than side by side, on two to eight threads.
+# Runs of a short list up to which threads that are awake are given one after the other.
 _FEW = 4
 
 
@@ -30,17 +30,18 @@ class Plan(NamedTuple):
 
     groups: list[list[int]]
     spread: bool
-    """Whether each group is better spread over all threads, one after the other, than side by side with others."""
+    """Whether to spread each group over all threads, one after the other, or to run them side by side."""
 
 
-def plan(lengths: Sequence[int], threads: int) -> Plan:
+def plan(lengths: Sequence[int], threads: int, *, awake: bool) -> Plan:
     """A group holds at most ``TOKENS_PER_RUN`` tokens, or one text; less when that would leave a thread without work.
 
-    Few groups are spread: half as many as threads, and up to 4 in a list of ``TOKENS_PER_RUN`` tokens at most. So a
-    short list never takes longer than its texts one after the other, which are spread too.
+    Groups are spread that are half as many as threads. While these are ``awake``, waiting busily since they were spread
+    over, a list of ``TOKENS_PER_RUN`` tokens at most is spread in up to 4 groups, so that it does not take longer than
+    its texts one after the other.
     """
     total = sum(lengths)
-    if total <= TOKENS_PER_RUN:
+    if awake and total <= TOKENS_PER_RUN:
         groups = _of_equal_length(lengths, TOKENS_PER_RUN)
         if len(groups) <= max(_FEW, threads // 2):
             return Plan(groups, spread=True)

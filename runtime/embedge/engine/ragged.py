@@ -1,7 +1,7 @@
 """Texts of equal length side by side on threads, without padding: how all variants but fp16 run.
 
-Every run keeps to one thread, and as many runs as there are threads go side by side (:mod:`.plan`). A single text, or a
-short list, is spread over all threads instead.
+Every run keeps to one thread, and as many runs as there are threads go side by side (:mod:`.plan`). A single text is
+spread over all threads instead, and so may be a short list.
 
 Measured with bge-small's architecture, int8, on two cores with AVX512-VNNI that others use too (ONNX Runtime 1.32):
 
@@ -12,9 +12,10 @@ Measured with bge-small's architecture, int8, on two cores with AVX512-VNNI that
   costs more than it gains: 128 tokens 28 ms on one thread, 50 ms on two. Give ``threads=1`` there.
 - The threads that a text was spread over wait for the next one busily, for some 50 ms: a list of 32 texts right after
   a single one takes 71 to 85 ms instead of 47 to 54. Letting them sleep (``session.force_spinning_stop``) would make a
-  single text every 50 ms take 7 instead of 4.4 to 5.2, so they wait.
+  single text every 50 ms take 7 instead of 4.4 to 5.2, so they wait, and short lists use them then.
 """
 
+import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -26,6 +27,9 @@ from embedge.engine.sessions import CLOSED, SessionMaker, SessionPool, failures_
 from embedge.engine.shutdown import ending, native
 from embedge.engine.threads import Slots, share
 from embedge.vectors import FloatArray
+
+# How long the threads that a text was spread over wait busily for the next one.
+_AWAKE_S = 0.05
 
 
 class RaggedEngine:
@@ -40,6 +44,7 @@ class RaggedEngine:
         self._threads = threads
         self._width = width
         self._slots = Slots(threads)
+        self._awake_until = 0.0
         self.calls = Calls(CLOSED, self._sessions.close)
         """See :class:`embedge.engine.Engine`."""
         if not maker.on_cpu:
@@ -66,11 +71,13 @@ class RaggedEngine:
         def run_in_slot(group: list[int]) -> None:
             native(lambda: self._slots.run(lambda: run_group(group)))
 
-        groups, spread = plan([len(tokens) for tokens in ids], self._threads)
+        awake = time.monotonic() < self._awake_until
+        groups, spread = plan([len(tokens) for tokens in ids], self._threads, awake=awake)
         # The threads are idle when nobody else calls, so that one run may have them all.
         if spread and not self.calls.others():
             for group in groups:
                 native(partial(run_group, group, spread=True))
+            self._awake_until = time.monotonic() + _AWAKE_S
         else:
             share(groups, run_in_slot, helpers=0 if ending() else self._threads - 1)
         return vectors

@@ -30,27 +30,41 @@ def in_time(action):
 """
 
 
-@pytest.mark.parametrize("call", ["model.embed_query('a text')", "model.embed(texts)"], ids=["one", "list"])
+CALLS = {
+    "one": "model.embed_query('a text')",
+    "list": "model.embed(texts)",
+    # With nothing between its first and its last step, so that most interrupts come within these.
+    "nothing": "calls.run(lambda: slots.run(int))",
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 def test_calls_interrupted_at_any_moment_leave_nothing_that_close_waits_for(tiny: Path, call: str) -> None:
     code = f"""
+from embedge.engine.calls import Calls
+from embedge.engine.threads import Slots
+
+calls, slots = Calls("closed", model.close), Slots(2)
+
 def interrupt(*_):
     raise KeyboardInterrupt
 
 signal.signal(signal.SIGALRM, interrupt)
 draw, interrupted = random.Random(0), 0
-for _ in range(2500):
+for _ in range(1500):
     try:
-        signal.setitimer(signal.ITIMER_REAL, draw.uniform(1e-6, 8e-4))
+        signal.setitimer(signal.ITIMER_REAL, draw.uniform(1e-6, 5e-4))
         while True:
             {call}
     except KeyboardInterrupt:
         interrupted += 1
 assert in_time(lambda: np.array_equal(model.embed(texts), expected)) == [True], "embed() hangs or is wrong"
-assert in_time(model.close) == [None], "close() hangs"
+assert in_time(lambda: slots.run(int)) == [0], "a slot is lost"
+assert in_time(model.close) == in_time(calls.close) == [None], "close() hangs"
 print(interrupted)
 """
     done = run_script(SETUP + code, tiny)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "2500\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1500\n", "")
 
 
 @pytest.mark.parametrize("threads", [1, 2])

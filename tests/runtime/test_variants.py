@@ -2,12 +2,15 @@
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,19 +111,28 @@ def test_weights_are_turned_once_and_let_go_when_nobody_uses_them(copy: Path) ->
     assert kept() is None
 
 
-def test_weights_are_turned_once_for_loads_at_the_same_moment(copy: Path) -> None:
-    variant = Bundle.open(copy).manifest.variants["int8"]
+def test_weights_are_turned_once_for_loads_at_the_same_moment(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variant = Bundle.open(bundle).manifest.variants["int8"]
+    path = Path(shutil.copy(bundle / variant.weights, tmp_path))
     both = threading.Barrier(2)
+    read: list[str] = []
+
+    def counted(self: Path, *arguments: Any, opened: Callable[..., Any] = Path.open, **options: Any) -> Any:
+        read.append(self.name)
+        return opened(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", counted)
 
     def load() -> Unsigned:
         both.wait()
-        return Unsigned.load(copy / variant.weights, variant.codes)
+        return Unsigned.load(path, variant.codes)
 
     with ThreadPoolExecutor(2) as callers:
-        for _ in range(20):
-            first, second = callers.submit(load), callers.submit(load)
-            assert first.result() is second.result()
-            del first, second
+        first, second = callers.submit(load), callers.submit(load)
+        assert first.result() is second.result()
+    assert read == [path.name]
 
 
 def test_closing_lets_the_turned_weights_go(copy: Path) -> None:

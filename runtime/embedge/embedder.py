@@ -164,8 +164,9 @@ class Embedder:
     ) -> Iterator[npt.NDArray[Any]]:
         """One vector after the other for any iterable of texts, in constant memory. Shape of each: ``(dimensions,)``.
 
-        Texts are taken 1024 at a time. Options and errors are those of :meth:`embed`, and the vectors are the same
-        bits; the warning about truncated texts comes at the end.
+        Texts are taken 1024 at a time, in a call of their own: after :meth:`close` the next one raises. Options and
+        errors are those of :meth:`embed`, and the vectors are the same bits; the warning about truncated texts comes at
+        the end.
         """
         if isinstance(texts, str):
             raise TypeError("embed_iter takes an iterable of texts, not one str: pass [text]")
@@ -184,9 +185,9 @@ class Embedder:
     def close(self) -> None:
         """Wait for the calls under way, then give back the memory and the threads; later calls raise `EmbedgeError`.
 
-        A list is one call, whatever its length. :meth:`embed_iter` makes one for each 1024 texts, so an iterator that
-        was not read to its end raises at the next. In a signal handler, the call that it interrupts is not waited for:
-        it goes on afterwards.
+        A list is one call, whatever its length. In a signal handler, the call that it interrupts is not waited for: it
+        goes on afterwards. Sessions map the bundle's files until then, so overwrite these only after it, or better,
+        put a new directory in their place.
         """
         self._engine.calls.close()
 

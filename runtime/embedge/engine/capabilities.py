@@ -9,6 +9,7 @@ import numpy as np
 
 from embedge.engine import fork
 from embedge.engine.ort import CPU, onnxruntime
+from embedge.engine.shutdown import native
 
 _PROBE = Path(__file__).with_name("probe.onnx")
 
@@ -27,7 +28,7 @@ class Capabilities(NamedTuple):
 @functools.cache
 def capabilities() -> Capabilities:
     """Those of the machine; found once."""
-    return Capabilities(exact_u8s8=_u8s8_is_exact())
+    return Capabilities(exact_u8s8=native(_u8s8_is_exact))
 
 
 def _u8s8_is_exact() -> bool:

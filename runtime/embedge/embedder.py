@@ -126,14 +126,10 @@ class Embedder:
         _check_texts(texts)
         self._check_options(dimensions, dtype, on_overflow, prompt)
         prompt = self.manifest.prompt("document") if prompt is None else prompt
-        vectors = np.empty((len(texts), self.manifest.dimensions), np.float32)
-        truncated = 0
-        with Progress(len(texts), shown=progress) as line:
-            for start in range(0, len(texts), _WINDOW):
-                part = texts[start : start + _WINDOW]
-                vectors[start : start + _WINDOW], cut = self._embed(part, prompt, on_overflow, first=start)
-                truncated += cut
-                line.advance(len(part))
+        # One call, however many windows: close() waits for all of it.
+        vectors, truncated = self._engine.calls.run(
+            lambda: self._embed_windows(texts, prompt, on_overflow, progress=progress)
+        )
         self._warn_truncated(truncated)
         return self._encode(vectors, dimensions, dtype)
 
@@ -168,8 +164,9 @@ class Embedder:
     ) -> Iterator[npt.NDArray[Any]]:
         """One vector after the other for any iterable of texts, in constant memory. Shape of each: ``(dimensions,)``.
 
-        Texts are taken 1024 at a time. Options and errors are those of :meth:`embed`, and the vectors are the same
-        bits; the warning about truncated texts comes at the end.
+        Texts are taken 1024 at a time, in a call of their own: after :meth:`close` the next one raises. Options and
+        errors are those of :meth:`embed`, and the vectors are the same bits; the warning about truncated texts comes at
+        the end.
         """
         if isinstance(texts, str):
             raise TypeError("embed_iter takes an iterable of texts, not one str: pass [text]")
@@ -186,8 +183,13 @@ class Embedder:
         return self._tokenizer.count(texts)
 
     def close(self) -> None:
-        """Wait for calls under way and end the threads; the embedder can't be used any more."""
-        self._engine.close()
+        """Wait for the calls under way, then give back the memory and the threads; later calls raise `EmbedgeError`.
+
+        A list is one call, whatever its length. In a signal handler, the call that it interrupts is not waited for: it
+        goes on afterwards. Sessions map the bundle's files until then, so overwrite these only after it, or better,
+        put a new directory in their place.
+        """
+        self._engine.calls.close()
 
     def __enter__(self) -> "Embedder":
         return self
@@ -196,6 +198,20 @@ class Embedder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _embed_windows(
+        self, texts: Sequence[str], prompt: str, on_overflow: Overflow, *, progress: bool
+    ) -> tuple[FloatArray, int]:
+        """What :meth:`_embed` gives, for any number of texts."""
+        vectors = np.empty((len(texts), self.manifest.dimensions), np.float32)
+        truncated = 0
+        with Progress(len(texts), shown=progress) as line:
+            for start in range(0, len(texts), _WINDOW):
+                part = texts[start : start + _WINDOW]
+                vectors[start : start + _WINDOW], cut = self._embed(part, prompt, on_overflow, first=start)
+                truncated += cut
+                line.advance(len(part))
+        return vectors, truncated
 
     def _embed(self, texts: Sequence[str], prompt: str, on_overflow: Overflow, *, first: int) -> tuple[FloatArray, int]:
         """Vectors of ``texts``, the first of which is number ``first`` of its call, and how many were truncated."""
@@ -250,7 +266,7 @@ def start(bundle: Bundle, choice: Choice, *, threads: int, providers: Sequence[s
     manifest = bundle.manifest
     if manifest.task != "embed":
         raise BundleError(f"{bundle.path} is made for the task {manifest.task!r}, not to embed texts")
-    tokenizer = Tokenizer(bundle.file(TOKENIZER), manifest.max_tokens, manifest.tokenizer)
+    tokenizer = Tokenizer(bundle.file(TOKENIZER), manifest.max_tokens, manifest.tokenizer, parallel=threads > 1)
     parts = engine.load(bundle, choice, threads=threads, providers=providers)
     return Embedder(bundle, choice, tokenizer, parts, threads)
 

@@ -11,12 +11,15 @@ from tokenizers import Tokenizer as HuggingFaceTokenizer
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from embedge.errors import BundleError, InputError
+from embedge.engine.shutdown import native
+from embedge.errors import BundleError, InputError, ProviderError
 from embedge.manifest import TokenizerFacts
 
 # A token of a long text costs 450 bytes while it is encoded (measured: 2.1 GB for 20 MB of English), so texts longer
 # than this are encoded piece by piece.
 _PIECE_CHARS = 100_000
+# Texts from which on a batch is sooner encoded on several threads.
+_BATCH = 16
 # Where a text may be cut without changing its tokens, since BERT's normalizer and pre-tokenizer split here themselves.
 # Brackets are left out: they are part of added tokens such as "[MASK]".
 _CUT = r"[ \t\n\r\u00a0\u3000.,;:!?\u4e00-\u9fff]"
@@ -32,14 +35,15 @@ class Encoded(NamedTuple):
 class Tokenizer:
     """A ``tokenizer.json`` and the model's limit in tokens, special tokens included."""
 
-    def __init__(self, path: Path, max_tokens: int, facts: TokenizerFacts) -> None:
-        """Read ``path``; ``BundleError`` when it is not a tokenizer."""
+    def __init__(self, path: Path, max_tokens: int, facts: TokenizerFacts, *, parallel: bool = True) -> None:
+        """Read ``path``; ``BundleError`` when it is not a tokenizer. ``parallel`` allows a thread for each CPU."""
         try:
             self._tokenizer = HuggingFaceTokenizer.from_file(str(path))
         except Exception as exc:
             raise BundleError(f"{path} is not a tokenizer that this version of tokenizers reads: {exc}") from exc
         self.max_tokens = max_tokens
         self._facts = facts
+        self._parallel = parallel
         self._special = len(facts.before) + len(facts.after)
 
     def encode(self, texts: Sequence[str], *, first: int = 0) -> Encoded:
@@ -79,10 +83,23 @@ class Tokenizer:
 
     def _encode(self, texts: Sequence[str], *, special: bool, first: int = 0) -> list[Encoding]:
         try:
-            return self._tokenizer.encode_batch_fast(texts, add_special_tokens=special)
+            return native(lambda: self._encode_now(texts, special))
         except TypeError:
             _check_surrogates(texts, first)
             raise
+
+    def _encode_now(self, texts: Sequence[str], special: bool) -> list[Encoding]:
+        # The first batch starts a thread for each CPU, which few texts do without.
+        if not self._parallel or len(texts) < _BATCH:
+            return [self._tokenizer.encode(text, add_special_tokens=special) for text in texts]
+        try:
+            return self._tokenizer.encode_batch_fast(texts, add_special_tokens=special)
+        except BaseException as exc:
+            if type(exc).__name__ != "PanicException":  # which has no public name, and is no Exception
+                raise
+            raise ProviderError(
+                "no further thread can be started here (a limit of processes); load the bundle with threads=1"
+            ) from exc
 
     def _prefix(self, text: str, index: int) -> str:
         """The shortest start of a long text, by doubling, that holds more than ``max_tokens`` tokens."""

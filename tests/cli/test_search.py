@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from embedge import Embedder
+from embedge import Bundle, Embedder
 from tests.cli.running import Cli
 
 
@@ -90,3 +92,31 @@ def test_search_refuses_a_file_without_text(cli: Cli, tmp_path: Path, content: b
 def test_search_of_a_directory_or_a_missing_file_is_told_in_one_line(cli: Cli, tmp_path: Path) -> None:
     assert f"{tmp_path}: Is a directory" in cli.error("search", "query", tmp_path)
     assert f"{tmp_path / 'none'}: No such file" in cli.error("search", "query", tmp_path / "none")
+
+
+def test_search_drops_a_byte_order_mark(cli: Cli, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_bytes(b"\xef\xbb\xbfButter and flour make a roux.")
+    assert cli("search", "--model", bundle, "--json", "soup", tmp_path / "notes.txt") == 0
+    assert json.loads(cli.out)["text"] == "Butter and flour make a roux."
+
+
+@pytest.mark.parametrize("measure", ["cosine", "dot", "euclidean", "manhattan"])
+def test_search_compares_by_the_models_own_measure(
+    cli: Cli, tiny: Path, notes: Path, tmp_path: Path, measure: Any
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny, copy)
+    manifest = Bundle.open(tiny).manifest._replace(similarity=measure, normalized=False)
+    (copy / "manifest.json").write_bytes(manifest.to_bytes())
+    assert cli("search", "--model", copy, "--json", "--top", "9", "a planet", notes) == 0
+    found = [json.loads(line) for line in cli.out.splitlines()]
+    with Embedder.load(copy) as model:
+        vectors, query = model.embed([row["text"] for row in found]), model.embed_query("a planet")
+    scores = {
+        "cosine": vectors @ query / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query),
+        "dot": vectors @ query,
+        "euclidean": -np.sqrt(((vectors - query) ** 2).sum(axis=1)),
+        "manhattan": -np.abs(vectors - query).sum(axis=1),
+    }[measure]
+    assert np.allclose([row["score"] for row in found], scores, atol=1e-3)
+    assert list(scores) == sorted(scores, reverse=True)

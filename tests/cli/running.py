@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -13,6 +14,11 @@ from embedge.cli import main
 
 EMBEDGE: tuple[str, ...] = (sys.executable, "-m", "embedge")
 needs_signals = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+
+
+def heed_ctrl_c() -> None:
+    """For ``preexec_fn``: jobs that a shell started in the background ignore Ctrl-C, and so does what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Cli:

@@ -58,7 +58,7 @@ def export(
     query_prompt: str | None = None,
     document_prompt: str | None = None,
     force: bool = False,
-    page: str | os.PathLike[str] | None = None,
+    report: str | os.PathLike[str] | None = None,
     on_step: Callable[[str], None] | None = None,
 ) -> Exported:
     """Write the bundle of an embedding checkpoint to ``out``, whole or not at all.
@@ -74,14 +74,14 @@ def export(
         pooling: ``"cls"`` or ``"mean"``; ``None`` for the checkpoint's own.
         query_prompt: put in front of every query; ``None`` for the model's own, often empty.
         document_prompt: put in front of every document; likewise.
-        force: replace a bundle that is already at ``out``, and a file that is already at ``page``.
-        page: an HTML page to write, outside ``out``, with errors, size and speed of each variant for CPUs in
+        force: replace a bundle that is already at ``out``, and a file that is already at ``report``.
+        report: an HTML page to write, outside ``out``, with errors, size and speed of each variant for CPUs in
             pictures; needs the extra ``embedge[report]``. ``None`` for none.
         on_step: called with a line of text before each step.
 
     Raises:
         CheckpointError: the checkpoint can't be read, or is not one that can be written.
-        ExportError: ``out`` or ``page`` exists or can't be written; the model has to be traced and can't be.
+        ExportError: ``out`` or ``report`` exists or can't be written; the model has to be traced and can't be.
         FidelityError: the bundle would not give the checkpoint's vectors.
     """
     started, target, step = time.monotonic(), Path(out), on_step or (lambda _: None)
@@ -92,7 +92,7 @@ def export(
     if via not in ("auto", "optimum"):
         raise ExportError(f"via {via!r}: give 'auto' or 'optimum'")
     bundles.check_free(target, force=force)
-    with reserve(Path(page), target, force=force) if page is not None else nullcontext() as write_page:
+    with reserve(Path(report), target, force=force) if report is not None else nullcontext() as write_page:
         step(f"reading {os.fspath(source)}")
         checkpoint = checkpoints.load(
             os.fspath(source),

@@ -35,7 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--document-prompt", metavar="TEXT", help="put in front of documents; default: the model's")
     parser.add_argument("--force", action="store_true", help="replace what is already at OUT, and at --report")
     parser.add_argument(
-        "--report", metavar="HTML", help="write a page about errors, size and speed; needs the extra embedge[report]"
+        "--report", metavar="HTML", help="write a report on errors, size and speed; needs the extra embedge[report]"
     )
 
 
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         query_prompt=options.query_prompt,
         document_prompt=options.document_prompt,
         force=options.force,
-        page=options.report,
+        report=options.report,
         on_step=show,
     )
     print(f"{exported.path}: {exported.bytes / 1e6:.1f} MB in {exported.seconds:.1f} s")

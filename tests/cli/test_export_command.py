@@ -67,3 +67,14 @@ def test_export_in_an_unknown_precision_is_told_before_anything_is_read(cli: Cli
     message = cli.error("export", "nowhere", tmp_path / "out", "--precision", "int8,int4")
     assert "int4" in message
     assert "int8, fp16, fp32" in message
+
+
+def test_export_of_a_directory_needs_a_place(cli: Cli, make_checkpoint: MakeCheckpoint, store: Path) -> None:
+    message = cli.error("export", make_checkpoint("mine"))
+    assert "is a directory and has no name in the store: give OUT, such as models/mine" in message
+    assert not store.exists()
+
+
+def test_export_of_what_is_neither_a_directory_nor_a_hub_id_is_told_without_a_place_too(cli: Cli) -> None:
+    assert "neither a directory nor a hub id (OWNER/NAME)" in cli.error("export", "a/b/c")
+    assert "can't be the name of a directory on Windows" in cli.error("export", "con/model")

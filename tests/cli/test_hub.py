@@ -15,14 +15,16 @@ from pathlib import Path
 import pytest
 
 from tests.cases import MakeCheckpoint
-from tests.cli.running import Cli, process
+from tests.cli.running import Cli, lines_of, process
 
 
-def export_from(endpoint: str, model_id: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    """Export a hub's model to ``directory / "out"``; nothing but ``endpoint`` is asked, with a cache of its own."""
+def export_from(
+    endpoint: str, model_id: str, directory: Path, out: tuple[str, ...] = ("out",)
+) -> subprocess.CompletedProcess[str]:
+    """Export a hub's model in ``directory``; nothing but ``endpoint`` is asked, with a cache of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE_"))}
     hub = {"HF_ENDPOINT": endpoint, "HF_HOME": str(directory / "cache"), "NO_PROXY": "127.0.0.1"}
-    return process("export", model_id, "out", cwd=directory, env={**kept, **hub}, text=True)
+    return process("export", model_id, *out, cwd=directory, env={**kept, **hub}, text=True)
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
@@ -100,6 +102,21 @@ def test_a_stand_in_hub_serves_a_model_that_exports(stand_in_hub: str, cli: Cli,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "license": None,
     }
+
+
+def test_without_a_directory_it_goes_to_the_store_and_is_found_by_its_id(
+    stand_in_hub: str, cli: Cli, tmp_path: Path, store: Path
+) -> None:
+    done = export_from(stand_in_hub, "someone/model", tmp_path, ())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{store / 'someone' / 'model'}: ")
+    assert done.stdout.endswith("embedge embed --model someone/model 'a text'\n")
+    assert cli("embed", "--model", "someone/model", "a text") == 0
+    assert len(lines_of(cli.out)) == 1
+    again = export_from(stand_in_hub, "Someone/Model", tmp_path, ())
+    assert f"{store / 'someone' / 'model'} exists" in again.stderr
+    assert export_from(stand_in_hub, "someone/model", tmp_path, ("--force",)).returncode == 0
+    assert sorted(path.name for path in (store / "someone").iterdir()) == ["model"]
 
 
 def test_a_stand_in_hub_with_other_weights_for_bge_small_en_is_refused(stand_in_hub: str, tmp_path: Path) -> None:

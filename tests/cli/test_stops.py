@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -55,11 +56,14 @@ def test_a_command_that_ignores_a_closed_terminal_goes_on(bundle: Path) -> None:
     ) as running:
         assert running.stdin
         assert running.stdout
+        timer = threading.Timer(60, running.kill)  # or it would wait for ever
+        timer.start()
         running.stdin.write(b"first\n")
         running.stdin.flush()
         assert running.stdout.readline().startswith(b'{"index":0,')
         running.send_signal(signal.SIGHUP)
         out, _ = running.communicate(b"second\n", timeout=60)
+        timer.cancel()
     assert out.startswith(b'{"index":1,')
     assert running.returncode == 0
 

@@ -1,4 +1,4 @@
-"""``embedge``: the command line. Each subcommand is a module with ``add`` (its options) and ``run``.
+"""``embedge``: the command line. Each subcommand is a module with ``EXAMPLE``, ``add`` (its options) and ``run``.
 
 Only :mod:`argparse` is imported here and at the top of those modules, so that ``embedge --help`` is instant. Errors are
 one line on standard error. Exit codes: 0 done, 1 an error, 2 wrong usage, 129 the terminal was closed, 130 Ctrl-C,
@@ -17,7 +17,7 @@ from typing import NoReturn
 from embedge.cli import streams
 from embedge.errors import EmbedgeError
 
-COMMANDS = ("export", "embed", "search", "verify", "info", "doctor")
+COMMANDS = ("export", "embed", "search", "list", "remove", "info", "verify", "doctor")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in COMMANDS:
         command = importlib.import_module(f"embedge.cli.{name}")
         summary = (command.__doc__ or "").partition("\n")[0]
-        subparser = commands.add_parser(name, help=summary, description=summary)
+        subparser = commands.add_parser(name, help=summary, description=summary, epilog=f"Example: {command.EXAMPLE}")
         command.add(subparser)
         subparser.set_defaults(run=command.run)
     return parser

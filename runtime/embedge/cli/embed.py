@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from embedge.embedder import Embedder
 
-EXAMPLE = "embedge embed --model BAAI/bge-small-en --file texts.txt --out vectors.npy"
+EXAMPLE = "embedge embed --file texts.txt --out vectors.npy"
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from embedge.manifest import Manifest
     from embedge.vectors import FloatArray
 
-EXAMPLE = "embedge search 'why does dough rise?' --model BAAI/bge-small-en notes/*.txt"
+EXAMPLE = "embedge search 'why does dough rise?' notes/*.txt"
 
 
 class _Found(NamedTuple):

@@ -12,9 +12,9 @@ from typing import Literal
 
 import embedge
 from embedge import bundle as bundles
-from embedge import stamps
+from embedge import stamps, store
 from embedge.bundle import Bundle
-from embedge.errors import ExportError
+from embedge.errors import BundleError, ExportError
 from embedge.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, Manifest, Measurements, Variant
 from embedge.tokenizer import Tokenizer
 from embedge_export import checkpoint as checkpoints
@@ -49,7 +49,7 @@ class Exported:
 
 def export(
     source: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
     *,
     precision: str | Sequence[str] = ("int8",),
     via: Literal["auto", "optimum"] = "auto",
@@ -58,14 +58,15 @@ def export(
     query_prompt: str | None = None,
     document_prompt: str | None = None,
     force: bool = False,
-    page: str | os.PathLike[str] | None = None,
+    report: str | os.PathLike[str] | None = None,
     on_step: Callable[[str], None] | None = None,
 ) -> Exported:
     """Write the bundle of an embedding checkpoint to ``out``, whole or not at all.
 
     Args:
         source: a directory in the Hugging Face layout, or a hub id such as ``"BAAI/bge-small-en"``.
-        out: the directory to make.
+        out: the directory to make; ``None`` for the store, where the bundle of a hub id is found by that id (see
+            :mod:`embedge.store`).
         via: ``"optimum"`` traces the model with optimum, which needs the extra ``embedge[optimum]``; ``"auto"`` does so
             only where there is no hand-written graph for it.
         precision: the variants to write, one or several of ``"int8"``, ``"fp32"`` and ``"fp16"``, which is for CUDA and
@@ -74,25 +75,27 @@ def export(
         pooling: ``"cls"`` or ``"mean"``; ``None`` for the checkpoint's own.
         query_prompt: put in front of every query; ``None`` for the model's own, often empty.
         document_prompt: put in front of every document; likewise.
-        force: replace a bundle that is already at ``out``, and a file that is already at ``page``.
-        page: an HTML page to write, outside ``out``, with errors, size and speed of each variant for CPUs in
+        force: replace a bundle that is already at ``out``, and a file that is already at ``report``.
+        report: an HTML page to write, outside ``out``, with errors, size and speed of each variant for CPUs in
             pictures; needs the extra ``embedge[report]``. ``None`` for none.
         on_step: called with a line of text before each step.
 
     Raises:
         CheckpointError: the checkpoint can't be read, or is not one that can be written.
-        ExportError: ``out`` or ``page`` exists or can't be written; the model has to be traced and can't be.
+        ExportError: ``out`` or ``report`` exists or can't be written; a directory has no name in the store and needs
+            ``out``; the model has to be traced and can't be.
         FidelityError: the bundle would not give the checkpoint's vectors.
     """
-    started, target, step = time.monotonic(), Path(out), on_step or (lambda _: None)
+    started, step = time.monotonic(), on_step or (lambda _: None)
     if isinstance(precision, str):
         precision = [precision]
     if not precision or not set(precision) <= set(PRECISIONS):
         raise ExportError(f"precision {', '.join(precision)!r}: give one or more of {', '.join(PRECISIONS)}")
     if via not in ("auto", "optimum"):
         raise ExportError(f"via {via!r}: give 'auto' or 'optimum'")
+    target = Path(out) if out is not None else _place(os.fspath(source))
     bundles.check_free(target, force=force)
-    with reserve(Path(page), target, force=force) if page is not None else nullcontext() as write_page:
+    with reserve(Path(report), target, force=force) if report is not None else nullcontext() as write_page:
         step(f"reading {os.fspath(source)}")
         checkpoint = checkpoints.load(
             os.fspath(source),
@@ -128,6 +131,18 @@ def export(
             first = next(iter(manifest.variants.values()))
             operators = count_operators(directory / first.graphs[0].file)
     return Exported(target, manifest, size, operators, time.monotonic() - started)
+
+
+def _place(source: str) -> Path:
+    """Where the bundle of ``source`` goes in the store."""
+    model_id = checkpoints.hub_id(source)
+    if model_id is None:
+        name = Path(os.path.abspath(source)).name  # noqa: PTH100 - `.` gets its name, and links stay
+        raise ExportError(f"{source} is a directory and has no name in the store: give OUT, such as models/{name}")
+    try:
+        return store.place(model_id)
+    except BundleError as exc:
+        raise ExportError(f"{exc}; or give OUT") from exc
 
 
 def _load_network(checkpoint: Checkpoint, via: str, precision: Sequence[str], step: Callable[[str], None]) -> Network:

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedge import stamps
+from embedge import stamps, store
 from embedge.atomic import replace_directory
 from embedge.errors import BundleCorrupt, BundleError, ExportError
 from embedge.manifest import MANIFEST, TOKENIZER, Manifest, SealedFile, looks_sealed
@@ -38,14 +38,14 @@ class Bundle:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "Bundle":
-        """Open the bundle at ``path``; no weights are read.
+        """Open the bundle at ``path``, or of that name in the store (:func:`embedge.store.find`); no weights are read.
 
         Raises:
             UnsupportedFormat: another format version.
             BundleCorrupt: the manifest or a file's size is not what was sealed.
             BundleError: no bundle there, a file is missing, or a name leads out of the bundle.
         """
-        path = Path(path)
+        path = store.find(path)
         try:
             if not path.is_dir():
                 raise BundleError(f"no bundle at {path}: it is not a directory; make one with `embedge export`")

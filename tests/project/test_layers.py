@@ -18,6 +18,7 @@ FLOORS = {
         ["embedder"],
         ["engine", "tokenizer", "progress", "chunks"],
         ["bundle", "vectors"],
+        ["store"],
         ["manifest", "stamps"],
         ["atomic"],
         ["errors"],

@@ -166,7 +166,7 @@ def test_a_bundle_may_have_fp16_alone(make_checkpoint: MakeCheckpoint, tmp_path:
 
 
 def test_a_report_leaves_fp16_out(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
-    export(make_checkpoint(), tmp_path / "out", precision=["fp16", "fp32"], page=tmp_path / "page.html")
+    export(make_checkpoint(), tmp_path / "out", precision=["fp16", "fp32"], report=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "fp32" in page
     assert "fp16" not in page

@@ -96,18 +96,29 @@ def load(
     )
 
 
-def _find(source: str) -> tuple[Path, str | None, str | None]:
-    """Directory, hub id and revision of ``source``."""
-    directory = Path(source)
-    if directory.is_dir():
-        return directory, None, None
-    if directory.exists():
+def hub_id(source: str) -> str | None:
+    """The hub id that ``source`` is, as the registry spells it if it is there; ``None`` where it is a directory.
+
+    Raises:
+        CheckpointError: it is neither.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return None
+    if path.exists():
         raise CheckpointError(f"{source} is a file: give the directory of the checkpoint that it belongs to")
     if not _HUB_ID.fullmatch(source):
-        raise CheckpointError(f"{source} is neither a directory nor a hub id (ORGANISATION/NAME)")
-    known = next((model for model in known_models() if model.id.lower() == source.lower()), None)
-    directory, revision = fetch(known.id if known else source, known)
-    return directory, known.id if known else source, revision
+        raise CheckpointError(f"{source} is neither a directory nor a hub id (OWNER/NAME)")
+    return next((model.id for model in known_models() if model.id.lower() == source.lower()), source)
+
+
+def _find(source: str) -> tuple[Path, str | None, str | None]:
+    """Directory, hub id and revision of ``source``."""
+    model_id = hub_id(source)
+    if model_id is None:
+        return Path(source), None, None
+    directory, revision = fetch(model_id, next((model for model in known_models() if model.id == model_id), None))
+    return directory, model_id, revision
 
 
 def _known(model_id: str | None, digest: str | None, directory: Path) -> KnownModel | None:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from embedge.bundle import Bundle
 from embedge.engine import fork
 from embedge.engine.choose import Choice
@@ -32,6 +34,10 @@ class SessionMaker:
         # Sessions are made later too, from what may then be other files, or another working directory.
         self._graph = graph
         self._stamps = {path: stamp(path) for path in (graph, weights)}
+        self._weights = weights
+        # ONNX Runtime follows no link that leads out of the graph's directory, nor out of where that is a link to.
+        places = (graph.parent.resolve(), graph.resolve().parent)
+        self._scattered = not any(weights.resolve().is_relative_to(place) for place in places)
         self._unsigned = Unsigned.load(weights, variant.codes) if choice.graph.unsigned else None
         self.providers = list(providers)
         self._forked = False
@@ -65,6 +71,9 @@ class SessionMaker:
         if self._unsigned:
             for name, value in self._unsigned.values.items():
                 options.add_initializer(name, value)
+        if self._scattered:  # so it gets the bytes, which it copies
+            data = np.fromfile(self._weights, np.uint8)
+            options.add_external_initializers_from_files_in_memory([self._weights.name], [data], [data.size])
         return _create(self._graph, options, self.providers)
 
     def fallback(self, session: onnxruntime.InferenceSession) -> str | None:

@@ -68,6 +68,7 @@ class Embedder:
         self._engine = engine
         self._asked = asked
         self.threads = threads
+        """How many threads a call may use."""
 
     @classmethod
     def load(
@@ -439,7 +440,7 @@ def resolve_providers(providers: str | Sequence[str] | None) -> list[str]:
         return [CPU]
     names = [providers] if isinstance(providers, str) else providers
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"providers={providers!r}: give a name or a list of names, such as ['cuda', 'cpu']")
+        raise TypeError(f"providers={providers!r}: give a name or a list of names, without options")
     if list(names) == [CPU]:
         return [CPU]
     from embedge.engine.providers import resolve  # not needed at a start on the CPU

@@ -194,7 +194,7 @@ class Embedder:
 
         Args:
             texts: a list, or any iterable of ``str`` in a fixed order: a tuple, a generator, a NumPy array, a column of
-                pandas, Polars or Arrow. Empty and white texts give the vector of the empty sequence.
+                pandas or Arrow. Empty and white texts give the vector of the empty sequence.
             prompt: put in front of each text; ``None`` for the model's document prompt, often empty.
             dimensions: keep the first ones only, normalised again where the model's are; ``None`` for all.
             dtype: ``"float32"``, ``"float16"``, ``"int8"`` or ``"binary"`` (see :func:`embedge.vectors.encode`).

@@ -38,7 +38,7 @@ def plain_texts(texts: Iterable[str]) -> Iterator[str]:
 def _plain(text: object, index: int) -> str:
     if type(text) is str:
         return text
-    if hasattr(text, "as_py"):  # a scalar of Arrow
+    if not isinstance(text, str) and hasattr(text, "as_py"):  # a scalar of Arrow
         text = text.as_py()
     if not isinstance(text, str):
         raise InputError(

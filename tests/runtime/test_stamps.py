@@ -38,8 +38,10 @@ def load_and_close(path: Path, variant: str = "int8") -> None:
 def old(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Copies of the bundle that are old enough for their time stamps to be trusted."""
     directory = tmp_path_factory.mktemp("old")
-    for name in ("stamped", "hashed", "resealed", "read-only"):
+    for name in ("stamped", "hashed", "resealed", "read-only", "linked"):
         shutil.copytree(tiny, directory / name)
+    (directory / "linked" / "model.int8.bin").rename(directory / "outside.bin")
+    (directory / "linked" / "model.int8.bin").symlink_to(directory / "outside.bin")
     time.sleep(2.2)
     return directory
 
@@ -80,6 +82,20 @@ def test_files_are_hashed_once_and_again_when_replaced(
     other.replace(copy / "model.int8.bin")
     with pytest.raises(BundleCorrupt, match=r"model\.int8\.bin"):
         Embedder.load(copy)
+
+
+def test_a_file_behind_a_link_is_hashed_once_and_again_when_replaced(
+    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linked, outside, other = old / "linked", old / "outside.bin", tmp_path / "other.bin"
+    load_and_close(linked)
+    assert hashed_by(monkeypatch, lambda: load_and_close(linked)) == set()
+    times = outside.stat()
+    other.write_bytes(bytes(times.st_size))
+    os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
+    other.replace(outside)
+    with pytest.raises(BundleCorrupt, match=r"model\.int8\.bin"):
+        load_and_close(linked)
 
 
 def test_a_file_changed_just_now_is_not_remembered(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

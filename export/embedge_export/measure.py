@@ -59,20 +59,20 @@ def measure(
         fidelity = check("fp32", model.embed(some, prompt=""), expected, network.reference)
         found = {"fp32": _measured(model, fidelity)}
         texts = verification_texts()
-        expected = model.embed(texts, prompt="")
+        fp32 = model.embed(texts, prompt="")
     for name in bundle.manifest.variants:
         if name == "fp32":
             continue
         step(f"comparing {name} with fp32 over {len(texts)} texts")
         try:
             with _start(bundle, name) as model:
-                found[name] = _measured(model, check(name, model.embed(texts, prompt=""), expected, "fp32"))
+                found[name] = _measured(model, check(name, model.embed(texts, prompt=""), fp32, "fp32"))
         except ProviderError as exc:
             raise FidelityError(f"{name} does not run here: {exc}") from exc
         _compare_graphs(bundle, name, found[name])
     machine = f"{cpu_name()} ({', '.join(cpu_features()) or 'unknown features'}), onnxruntime {onnxruntime.__version__}"
     measured = Measurements(machine, fingerprint.TEXTS, {name: found[name] for name in bundle.manifest.variants})
-    return measured, _int8_range(expected, normalized=bundle.manifest.normalized)
+    return measured, _int8_range(fp32, normalized=bundle.manifest.normalized)
 
 
 def choices(bundle: Bundle, name: str) -> list[Choice]:

@@ -85,14 +85,11 @@ def export(
         ExportError: ``out`` or ``report`` exists or can't be written; a directory has no name in the store and needs
             ``out``; the model has to be traced and can't be.
         FidelityError: the bundle would not give the checkpoint's vectors.
+        TypeError: an argument of the wrong type.
+        ValueError: ``precision``, ``via`` or ``pooling`` outside its choices.
     """
     started, step = time.monotonic(), on_step or (lambda _: None)
-    if isinstance(precision, str):
-        precision = [precision]
-    if not precision or not set(precision) <= set(PRECISIONS):
-        raise ExportError(f"precision {', '.join(precision)!r}: give one or more of {', '.join(PRECISIONS)}")
-    if via not in ("auto", "optimum"):
-        raise ExportError(f"via {via!r}: give 'auto' or 'optimum'")
+    precision = _check_choices(precision, via)
     target = Path(out) if out is not None else _place(os.fspath(source))
     bundles.check_free(target, force=force)
     with reserve(Path(report), target, force=force) if report is not None else nullcontext() as write_page:
@@ -145,6 +142,18 @@ def _place(source: str) -> Path:
         raise ExportError(f"{exc}; or give OUT") from exc
 
 
+def _check_choices(precision: str | Sequence[str], via: str) -> Sequence[str]:
+    """The precisions as a list; raises for an option outside its choices."""
+    precisions = [precision] if isinstance(precision, str) else precision
+    if not isinstance(precisions, list | tuple):
+        raise TypeError(f"precision is {type(precision).__name__}, not a name or a list of names")
+    if not precisions or not set(precisions) <= set(PRECISIONS):
+        raise ValueError(f"precision={precision!r}: give one or more of {', '.join(PRECISIONS)}")
+    if via not in ("auto", "optimum"):
+        raise ValueError(f"via={via!r}: give 'auto' or 'optimum'")
+    return precisions
+
+
 def _load_network(checkpoint: Checkpoint, via: str, precision: Sequence[str], step: Callable[[str], None]) -> Network:
     reason = families.not_written(checkpoint.config)
     if via == "auto" and reason is None:
@@ -175,7 +184,7 @@ def _reference(checkpoint: Checkpoint, network: Network, bundle: Bundle) -> Iter
     if "fp32" in bundle.manifest.variants:
         yield bundle
         return
-    with tempfile.TemporaryDirectory(dir=bundle.path.parent, prefix=f"{bundle.path.name}.") as beside:
+    with tempfile.TemporaryDirectory(".partial", f"{bundle.path.name}.", bundle.path.parent) as beside:
         (Path(beside) / TOKENIZER).write_text(checkpoint.tokenizer, encoding="utf-8")
         yield _write(checkpoint, {"fp32": network}, Path(beside))
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from embedge import Bundle, BundleError, Embedder, store
-from embedge.verify import verify
+from embedge import Bundle, BundleError, Embedder, store, verify
 from tests.cases import listing
 
 

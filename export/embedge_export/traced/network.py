@@ -70,7 +70,7 @@ class Traced:
     ) -> "Traced":
         """See `Network`; raises ``ExportError`` where there is nothing to quantize."""
         if not self.graph.products:
-            raise ExportError(f"a {self.description}, has no matrices that int8 is for; give --precision fp32")
+            raise ExportError(f"a {self.description}, has no matrices for int8: pass precision='fp32' (--precision)")
         return replace(self, quantized=dict(self._quantize(calibration, on_step)))
 
     def embed(self, texts: Sequence[Sequence[int]]) -> Array:

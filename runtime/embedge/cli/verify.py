@@ -17,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run ``embedge verify``."""
     from embedge.bundle import Bundle
-    from embedge.verify import verify
+    from embedge.checks import verify
 
     path = find_bundle(options.bundle or options.model)
     checks = verify(path, providers=options.provider)

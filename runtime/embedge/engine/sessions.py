@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from embedge.bundle import Bundle
 from embedge.engine import fork
 from embedge.engine.choose import Choice
@@ -32,9 +34,13 @@ class SessionMaker:
     def __init__(self, bundle: Bundle, choice: Choice, providers: Sequence[str]) -> None:
         """``providers`` have ONNX Runtime's names. ``BundleError`` where the weights can't be read."""
         variant = bundle.manifest.variants[choice.variant]
-        self._graph = choice.graph.file
-        self._files = LoadedFiles(bundle, (choice.graph.file, variant.weights))
-        self._unsigned = Unsigned.load(bundle.file(variant.weights), variant.codes) if choice.graph.unsigned else None
+        self._graph, self._weights = choice.graph.file, variant.weights
+        self._files = LoadedFiles(bundle, (self._graph, self._weights))
+        graph, weights = bundle.file(self._graph), bundle.file(self._weights)
+        # ONNX Runtime follows no link that leads out of the graph's directory, nor out of where that is a link to.
+        places = (graph.parent.resolve(), graph.resolve().parent)
+        self._scattered = not any(weights.resolve().is_relative_to(place) for place in places)
+        self._unsigned = Unsigned.load(weights, variant.codes) if choice.graph.unsigned else None
         self.providers = list(providers)
         self._forked = False
         fork.watch(self)
@@ -52,7 +58,7 @@ class SessionMaker:
             BundleError: the graph can't be loaded.
             ProviderError: it can't be loaded on these providers, or there is too little memory or no further thread.
         """
-        graph = self._files.check() / self._graph
+        directory = self._files.check()
         if self._forked and (CUDA in self.providers or TENSORRT in self.providers):
             raise ProviderError(fork.NO_CUDA)
         options = _options(threads, packed=packed)
@@ -61,7 +67,10 @@ class SessionMaker:
         if self._unsigned:
             for name, value in self._unsigned.values.items():
                 options.add_initializer(name, value)
-        session = native(lambda: _create(graph, options, self.providers))
+        if self._scattered:  # so it gets the bytes, which it copies
+            data = np.fromfile(directory / self._weights, np.uint8)
+            options.add_external_initializers_from_files_in_memory([self._weights], [data], [data.size])
+        session = native(lambda: _create(directory / self._graph, options, self.providers))
         session.weights = self._unsigned  # which it does not copy: they have to last as long as the session
         return session
 

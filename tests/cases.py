@@ -3,8 +3,11 @@
 import fcntl
 import hashlib
 import json
+import os
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -135,6 +138,20 @@ def random_weights(config: dict[str, Any]) -> dict[str, np.ndarray[Any, np.dtype
         tensors[f"{norm}.weight"] = 1 + normal(hidden)
         tensors[f"{norm}.bias"] = normal(hidden)
     return tensors
+
+
+def run_script(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run ``code`` in a process group of its own, all of which ends with a call that takes too long."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, *map(str, arguments)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            pytest.fail("hangs")
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def listing(directory: Path) -> list[str]:

@@ -42,8 +42,11 @@ class Network(Protocol):
     def quantize(self, calibration: Sequence[Sequence[int]], on_step: Callable[[str], None] = lambda _: None) -> Self:
         """The same in int8, calibrated on texts given as token ids; reports its progress to ``on_step``."""
 
-    def embed(self, ids: Sequence[int]) -> Array:
-        """The vector that a text must have, computed another way. Shape: ``(tokens,)`` -> ``(hidden,)``, length 1."""
+    def embed(self, texts: Sequence[Sequence[int]]) -> Array:
+        """The vectors that texts must have, computed another way, of length 1.
+
+        Shape: ragged ``(n, tokens)`` -> ``(n, hidden)``.
+        """
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,6 @@ class HandWritten:
         """See :class:`Network`."""
         return replace(self, encoder=quantize.int8(self.encoder, calibration, on_step))
 
-    def embed(self, ids: Sequence[int]) -> Array:
+    def embed(self, texts: Sequence[Sequence[int]]) -> Array:
         """See :class:`Network`."""
-        return equations.embed(self.encoder, self.pooling, ids)
+        return equations.embed(self.encoder, self.pooling, texts)

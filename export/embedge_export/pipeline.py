@@ -12,9 +12,9 @@ from typing import Literal
 
 import embedge
 from embedge import bundle as bundles
-from embedge import stamps
+from embedge import stamps, store
 from embedge.bundle import Bundle
-from embedge.errors import ExportError
+from embedge.errors import BundleError, ExportError
 from embedge.manifest import FORMAT_VERSION, MANIFEST, TOKENIZER, Manifest, Measurements, Variant
 from embedge.tokenizer import Tokenizer
 from embedge_export import checkpoint as checkpoints
@@ -49,7 +49,7 @@ class Exported:
 
 def export(
     source: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
     *,
     precision: str | Sequence[str] = ("int8",),
     via: Literal["auto", "optimum"] = "auto",
@@ -58,14 +58,15 @@ def export(
     query_prompt: str | None = None,
     document_prompt: str | None = None,
     force: bool = False,
-    page: str | os.PathLike[str] | None = None,
+    report: str | os.PathLike[str] | None = None,
     on_step: Callable[[str], None] | None = None,
 ) -> Exported:
     """Write the bundle of an embedding checkpoint to ``out``, whole or not at all.
 
     Args:
         source: a directory in the Hugging Face layout, or a hub id such as ``"BAAI/bge-small-en"``.
-        out: the directory to make.
+        out: the directory to make; ``None`` for the store, where the bundle of a hub id is found by that id (see
+            :mod:`embedge.store`).
         via: ``"optimum"`` traces the model with optimum, which needs the extra ``embedge[optimum]``; ``"auto"`` does so
             only where there is no hand-written graph for it.
         precision: the variants to write, one or several of ``"int8"``, ``"fp32"`` and ``"fp16"``, which is for CUDA and
@@ -74,25 +75,24 @@ def export(
         pooling: ``"cls"`` or ``"mean"``; ``None`` for the checkpoint's own.
         query_prompt: put in front of every query; ``None`` for the model's own, often empty.
         document_prompt: put in front of every document; likewise.
-        force: replace a bundle that is already at ``out``, and a file that is already at ``page``.
-        page: an HTML page to write, outside ``out``, with errors, size and speed of each variant for CPUs in
+        force: replace a bundle that is already at ``out``, and a file that is already at ``report``.
+        report: an HTML page to write, outside ``out``, with errors, size and speed of each variant for CPUs in
             pictures; needs the extra ``embedge[report]``. ``None`` for none.
         on_step: called with a line of text before each step.
 
     Raises:
         CheckpointError: the checkpoint can't be read, or is not one that can be written.
-        ExportError: ``out`` or ``page`` exists or can't be written; the model has to be traced and can't be.
+        ExportError: ``out`` or ``report`` exists or can't be written; a directory has no name in the store and needs
+            ``out``; the model has to be traced and can't be.
         FidelityError: the bundle would not give the checkpoint's vectors.
+        TypeError: an argument of the wrong type.
+        ValueError: ``precision``, ``via`` or ``pooling`` outside its choices.
     """
-    started, target, step = time.monotonic(), Path(out), on_step or (lambda _: None)
-    if isinstance(precision, str):
-        precision = [precision]
-    if not precision or not set(precision) <= set(PRECISIONS):
-        raise ExportError(f"precision {', '.join(precision)!r}: give one or more of {', '.join(PRECISIONS)}")
-    if via not in ("auto", "optimum"):
-        raise ExportError(f"via {via!r}: give 'auto' or 'optimum'")
+    started, step = time.monotonic(), on_step or (lambda _: None)
+    precision = _check_choices(precision, via)
+    target = Path(out) if out is not None else _place(os.fspath(source))
     bundles.check_free(target, force=force)
-    with reserve(Path(page), target, force=force) if page is not None else nullcontext() as write_page:
+    with reserve(Path(report), target, force=force) if report is not None else nullcontext() as write_page:
         step(f"reading {os.fspath(source)}")
         checkpoint = checkpoints.load(
             os.fspath(source),
@@ -130,6 +130,30 @@ def export(
     return Exported(target, manifest, size, operators, time.monotonic() - started)
 
 
+def _place(source: str) -> Path:
+    """Where the bundle of ``source`` goes in the store."""
+    model_id = checkpoints.hub_id(source)
+    if model_id is None:
+        name = Path(os.path.abspath(source)).name  # noqa: PTH100 - `.` gets its name, and links stay
+        raise ExportError(f"{source} is a directory and has no name in the store: give OUT, such as models/{name}")
+    try:
+        return store.place(model_id)
+    except BundleError as exc:
+        raise ExportError(f"{exc}; or give OUT") from exc
+
+
+def _check_choices(precision: str | Sequence[str], via: str) -> Sequence[str]:
+    """The precisions as a list; raises for an option outside its choices."""
+    precisions = [precision] if isinstance(precision, str) else precision
+    if not isinstance(precisions, list | tuple):
+        raise TypeError(f"precision is {type(precision).__name__}, not a name or a list of names")
+    if not precisions or not set(precisions) <= set(PRECISIONS):
+        raise ValueError(f"precision={precision!r}: give one or more of {', '.join(PRECISIONS)}")
+    if via not in ("auto", "optimum"):
+        raise ValueError(f"via={via!r}: give 'auto' or 'optimum'")
+    return precisions
+
+
 def _load_network(checkpoint: Checkpoint, via: str, precision: Sequence[str], step: Callable[[str], None]) -> Network:
     reason = families.not_written(checkpoint.config)
     if via == "auto" and reason is None:
@@ -160,7 +184,7 @@ def _reference(checkpoint: Checkpoint, network: Network, bundle: Bundle) -> Iter
     if "fp32" in bundle.manifest.variants:
         yield bundle
         return
-    with tempfile.TemporaryDirectory(dir=bundle.path.parent, prefix=f"{bundle.path.name}.") as beside:
+    with tempfile.TemporaryDirectory(".partial", f"{bundle.path.name}.", bundle.path.parent) as beside:
         (Path(beside) / TOKENIZER).write_text(checkpoint.tokenizer, encoding="utf-8")
         yield _write(checkpoint, {"fp32": network}, Path(beside))
 

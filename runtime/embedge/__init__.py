@@ -5,8 +5,8 @@
 ...     passages = model.embed(["ONNX Runtime runs on edge boxes."])
 ...     query = model.embed_query("what runs at the edge?")
 
-Importing this package loads neither numpy nor ONNX Runtime nor tokenizers: the two classes below come when they are
-first asked for.
+Importing this package loads neither numpy nor ONNX Runtime nor tokenizers: what needs them comes when it is first
+asked for.
 """
 
 from typing import TYPE_CHECKING
@@ -25,7 +25,10 @@ from embedge.errors import (
 
 if TYPE_CHECKING:
     from embedge.bundle import Bundle
+    from embedge.checks import Check, verify
     from embedge.embedder import Embedder
+    from embedge.manifest import Manifest, Variant
+    from embedge.vectors import similarity
 
 __version__ = "0.1.0"
 
@@ -33,28 +36,40 @@ __all__ = [
     "Bundle",
     "BundleCorrupt",
     "BundleError",
+    "Check",
     "CheckpointError",
     "Embedder",
     "EmbedgeError",
     "ExportError",
     "FidelityError",
     "InputError",
+    "Manifest",
     "ProviderError",
     "UnsupportedFormat",
+    "Variant",
     "__version__",
+    "similarity",
+    "verify",
 ]
+
+_MODULES = {
+    "Bundle": "bundle",
+    "Check": "checks",
+    "Embedder": "embedder",
+    "Manifest": "manifest",
+    "Variant": "manifest",
+    "similarity": "vectors",
+    "verify": "checks",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name == "Embedder":
-        from embedge.embedder import Embedder
+    if name not in _MODULES:
+        raise AttributeError(f"module 'embedge' has no attribute {name!r}")
+    from importlib import import_module
 
-        return Embedder
-    if name == "Bundle":
-        from embedge.bundle import Bundle
-
-        return Bundle
-    raise AttributeError(f"module 'embedge' has no attribute {name!r}")
+    value: object = getattr(import_module(f"embedge.{_MODULES[name]}"), name)
+    return value
 
 
 def __dir__() -> list[str]:

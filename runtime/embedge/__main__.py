@@ -2,6 +2,9 @@
 
 import sys
 
-from embedge.cli import main
+try:
+    from embedge.cli import main
+except KeyboardInterrupt:  # main reports it from here on
+    sys.exit(130)
 
 sys.exit(main())

@@ -2,10 +2,15 @@
 
 What is being written lies beside its place, under a hidden name that ends in ``.partial``, so that a rename brings it
 there. A process that is killed leaves that behind, and nothing else.
+
+A directory takes the place of another by one exchange, where the system has such a call: Linux, on most file systems.
+Elsewhere it takes two renames. A process that is killed between them leaves nothing in the place, and what was there
+beside it, whole, under a hidden name that ends in ``.replaced``: rename it back.
 """
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +54,8 @@ def _move(partial: Path, path: Path) -> None:
     if not path.exists():
         partial.rename(path)
         return
+    if _exchange(partial, path):  # what was there is now the partial one, which the caller removes
+        return
     import shutil
 
     replaced = _beside(path, "replaced")
@@ -59,6 +66,15 @@ def _move(partial: Path, path: Path) -> None:
         replaced.rename(path)
         raise
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two paths change places at once; ``False`` where the system or the file system has no such call."""
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    # Paths from the working directory; the last is RENAME_EXCHANGE.
+    return rename is not None and rename(-100, os.fsencode(one), -100, os.fsencode(other), 2) == 0
 
 
 def _sync(directory: Path) -> None:

@@ -16,16 +16,20 @@ import contextlib
 import math
 import os
 import re
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedge import stamps
+from embedge import stamps, store
 from embedge.atomic import replace_directory
 from embedge.errors import BundleCorrupt, BundleError, ExportError
 from embedge.manifest import MANIFEST, TOKENIZER, Manifest, SealedFile, looks_sealed
 
+# Far beyond any model's dimensions and tokens; a buffer of so many numbers can still be had.
+_MOST = 1 << 20
+_INT8_RANGES = (1e-6, 1e6)
 _FILE_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}(?<!\.)")
 
 
@@ -36,20 +40,30 @@ class Bundle:
     path: Path
     manifest: Manifest
 
+    def __repr__(self) -> str:
+        return f"Bundle({os.fspath(self.path)!r}, {self.manifest!r})"
+
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "Bundle":
-        """Open the bundle at ``path``; no weights are read.
+        """Open the bundle at ``path``, or of that name in the store (:func:`embedge.store.find`); no weights are read.
+
+        Its files may be links, wherever they lead, as in the caches of the Hugging Face hub and of DVC or in a volume
+        of Kubernetes: each must have the bytes that the manifest seals.
 
         Raises:
             UnsupportedFormat: another format version.
             BundleCorrupt: the manifest or a file's size is not what was sealed.
-            BundleError: no bundle there, a file is missing, or a name leads out of the bundle.
+            BundleError: no bundle there, a file is missing or not a regular one, a name leads out of the bundle, or
+                the path is not UTF-8, which ONNX Runtime needs.
         """
-        path = Path(path)
+        path = store.find(path)
         try:
             if not path.is_dir():
                 raise BundleError(f"no bundle at {path}: it is not a directory; make one with `embedge export`")
-            raw = _inside(path, MANIFEST).read_bytes()
+            if not _is_utf8(path):
+                raise BundleError(f"the path {str(path)!a} is not UTF-8, which ONNX Runtime needs: rename or move it")
+            _check_regular(path / MANIFEST)
+            raw = (path / MANIFEST).read_bytes()
         except OSError as exc:
             raise BundleError(f"{path} is not a bundle: {MANIFEST} can't be read ({exc.strerror})") from exc
         checked = MANIFEST in stamps.read(path, MANIFEST)
@@ -100,10 +114,10 @@ class Bundle:
     def _check_size(self, name: str, sealed: SealedFile) -> None:
         path = self.file(name)
         try:
-            size = path.stat().st_size
+            size = _check_regular(path)
         except OSError as exc:
             raise BundleError(f"{path} is missing or unreadable ({exc.strerror}); copy the bundle again") from exc
-        if size != sealed.bytes or not path.is_file():
+        if size != sealed.bytes:
             raise BundleCorrupt(f"{path} has {size} bytes instead of {sealed.bytes}; copy the bundle again")
 
     def _check_hash(self, name: str) -> None:
@@ -116,9 +130,11 @@ def _is_sound(manifest: Manifest) -> bool:
     """Whether the fields have values that mean something; that they have the right types is known."""
     room = min(manifest.dimensions, manifest.max_tokens - len(manifest.tokenizer.before + manifest.tokenizer.after))
     tensors = [tensor for variant in manifest.variants.values() for tensor in variant.codes.values()]
+    low, high = _INT8_RANGES
     return (
         room > 0
-        and 0 < manifest.int8_range < math.inf
+        and max(manifest.dimensions, manifest.max_tokens) <= _MOST
+        and low <= manifest.int8_range <= high
         and bool(manifest.variants)
         and set(manifest.measured.variants) == set(manifest.variants)
         and all(variant.graphs and variant.devices for variant in manifest.variants.values())
@@ -184,14 +200,24 @@ def _is_bundle_or_empty(directory: Path) -> bool:
 
 
 def _inside(directory: Path, name: str) -> Path:
-    """The file ``name`` of the bundle ``directory``; it may not lead anywhere else."""
+    """The file ``name`` of the bundle ``directory``, or the link of this name there."""
     if not _FILE_NAME.fullmatch(name):
         raise BundleError(f"{directory / MANIFEST} names {name!r}: a file of a bundle lies in the bundle itself")
-    path = directory / name
+    return directory / name
+
+
+def _check_regular(path: Path) -> int:
+    """The size of a file or of what a link leads to; ``BundleError`` for a pipe, on which reading would wait."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise BundleError(f"{path} is not a regular file; copy the bundle again")
+    return status.st_size
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether the path's bytes, in the encoding of this process's file names, are those of its text in UTF-8."""
+    text = os.path.abspath(path)  # noqa: PTH100 - the session gets it whole
     try:
-        leaves = path.is_symlink() and not path.resolve().is_relative_to(directory.resolve())
-    except RuntimeError as exc:
-        raise BundleError(f"{path} is a link that leads to itself; copy the file itself") from exc
-    if leaves:
-        raise BundleError(f"{path} is a link that leaves the bundle; copy the file itself")
-    return path
+        return os.fsencode(text) == text.encode()
+    except UnicodeEncodeError:
+        return False

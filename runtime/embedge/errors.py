@@ -12,8 +12,8 @@
     ├── InputError             a text can't be embedded (also a ValueError)
     └── ProviderError          ONNX Runtime can't run here as asked
 
-Two built-in errors are raised beside these: ``TypeError`` where one ``str`` is passed for a list of texts, and
-``ValueError`` for an option outside its choices.
+Arguments raise built-in errors beside these: ``TypeError`` for one of the wrong type, such as one ``str`` in place of a
+list of texts, and ``ValueError`` for an option outside its choices.
 """
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embedge.embedder import Embedder
-from embedge.manifest import Variant
+from embedge.errors import BundleError
+from embedge.manifest import MANIFEST, Variant
 
 TEXTS = (
     "",
@@ -22,9 +23,20 @@ def vectors(model: Embedder, texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def cosine(model: Embedder) -> float:
-    """The least cosine between the vectors in the model's manifest and those computed now."""
+    """The smallest cosine between the vectors in the model's manifest and those computed now.
+
+    Raises:
+        BundleError: the manifest holds no such vectors.
+    """
     measured = model.manifest.measured
-    sealed = _decode(measured.variants[model.variant].fingerprint)
+    try:
+        sealed = _decode(measured.variants[model.variant].fingerprint)
+        complete = sealed.shape == (len(measured.texts), model.dimensions) and np.isfinite(sealed).all()
+        complete = complete and np.linalg.norm(sealed, axis=1).all()
+    except ValueError:
+        complete = False
+    if not complete:
+        raise BundleError(f"{model.path / MANIFEST} holds no vectors to compare with; export the checkpoint again")
     now = _decode(vectors(model, measured.texts))
     lengths = np.linalg.norm(sealed, axis=1) * np.linalg.norm(now, axis=1)
     return float(((sealed * now).sum(axis=1) / lengths).min())
@@ -35,9 +47,9 @@ def smallest_cosine(variant: Variant) -> float:
 
     Kernels of other CPUs round float32 in other places. In int8 that now and then tips an activation to the next
     integer. Measured with all-MiniLM-L6-v2 over 30 texts of 3 to 58 tokens, between a Zen 3 with AVX2, a Xeon with
-    AVX-512 and AMX, and three emulated ARM CPUs: 0.99973 at the least, 0.99996 for the three texts of the fingerprint;
+    AVX-512 and AMX, and three emulated ARM CPUs: 0.99973 at a minimum, 0.99996 for the three texts of the fingerprint;
     fp32 differed by 1e-12. The limits are several times as far from 1. Where the products of signed weights overflowed,
-    the least of the three was 0.978. fp16 on a GPU, whose kernels round between operators, was 0.9999984 from fp32.
+    the minimum of the three was 0.978. fp16 on a GPU, whose kernels round between operators, was 0.9999984 from fp32.
     """
     if variant.codes:
         return 0.998

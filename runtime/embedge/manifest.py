@@ -24,6 +24,8 @@ TOKENIZER = "tokenizer.json"
 
 _SEAL = re.compile(rb'"seal": "([0-9a-f]{64})"')
 _UNSEALED = b'"seal": "' + b"0" * 64 + b'"'
+# What no size, offset or id exceeds, so that arithmetic with them can't overflow.
+_LARGEST = 2**53
 _T = TypeVar("_T")
 
 
@@ -90,6 +92,9 @@ class Variant(NamedTuple):
         """The names of its files."""
         return [*(graph.file for graph in self.graphs), self.weights]
 
+    def __repr__(self) -> str:
+        return f"Variant({self.weights!r}, devices={self.devices}, codes={len(self.codes)}, recipe={self.recipe!r})"
+
 
 class Fidelity(NamedTuple):
     """Cosine to the reference, over ``texts`` texts."""
@@ -108,6 +113,9 @@ class Measured(NamedTuple):
     """Whether texts had the same bits in one list and each by itself, spread over all threads."""
     fingerprint: tuple[str, ...]
     """A vector for each of :attr:`Measurements.texts`: little-endian float32 in base64."""
+
+    def __repr__(self) -> str:
+        return f"Measured({self.fidelity}, batch_invariant={self.batch_invariant})"
 
 
 class Measurements(NamedTuple):
@@ -144,6 +152,12 @@ class Manifest(NamedTuple):
     variants: dict[str, Variant]
     """The order is that of ``variant="auto"``."""
     measured: Measurements
+
+    def __repr__(self) -> str:
+        return (
+            f"Manifest({self.source.id!r}, variants={list(self.variants)}, dimensions={self.dimensions}, "
+            f"max_tokens={self.max_tokens})"
+        )
 
     def prompt(self, name: str) -> str:
         """The prompt ``name``, else the default one, else none: an empty text."""
@@ -236,13 +250,26 @@ def _decode(kind: type[_T], value: Any, where: str) -> _T:
                 raise BundleError(f"{where} lacks {', '.join(missing)}; export the checkpoint again")
             return kind(**{name: _decode(hint, value[name], f"{where}: {name}") for name, hint in hints.items()})
     elif origin is dict and isinstance(value, dict):
+        _decode(tuple[str, ...], list(value), where)
         return typing.cast(_T, {k: _decode(arguments[1], v, f"{where}: {k}") for k, v in value.items()})
     elif origin is tuple and isinstance(value, list):
         return typing.cast(_T, tuple(_decode(arguments[0], item, where) for item in value))
-    elif (
-        (origin is Literal and value in arguments)
-        or (origin is types.UnionType and (value is None or isinstance(value, arguments[0])))
-        or (origin is None and (type(value) is kind or (kind is float and type(value) is int)))
+    elif origin is types.UnionType:
+        return typing.cast(_T, value if value is None else _decode(arguments[0], value, where))
+    elif (origin is Literal and value in arguments) or (
+        origin is None and (type(value) is kind or (kind is float and type(value) is int))
     ):
+        if isinstance(value, str) and not _is_text(value):
+            raise BundleError(f"{where} has half of a surrogate pair ({value!a}); export the checkpoint again")
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise BundleError(f"{where} is a number out of range; export the checkpoint again")
         return typing.cast(_T, value)
     raise BundleError(f"{where} has the wrong type ({type(value).__name__}); export the checkpoint again")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

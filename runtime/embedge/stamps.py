@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def read(directory: Path, manifest: str) -> dict[str, Stamp]:
     """What was noted in ``directory``; nothing where there is no readable note, or it is of another ``manifest``."""
     note = directory / STAMPS
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        if note.is_symlink():  # which might lead anywhere
+        if not stat.S_ISREG(note.lstat().st_mode):  # a link might lead anywhere, and a pipe never end
             return {}
         stamps = json.loads(note.read_bytes())
         if isinstance(stamps, dict) and stamps.get(manifest) == stamp(directory / manifest):

@@ -1,4 +1,4 @@
-"""The form vectors are handed out in: fewer dimensions, smaller numbers."""
+"""The form vectors are handed out in, fewer dimensions or smaller numbers, and how to compare them in each."""
 
 import math
 from typing import Any, Literal
@@ -6,24 +6,35 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from embedge.inputs import whole_number
+
 Dtype = Literal["float32", "float16", "int8", "binary"]
 DTYPES: tuple[Dtype, ...] = ("float32", "float16", "int8", "binary")
 
 FloatArray = npt.NDArray[np.float32]
 
 
-def check_form(dimensions: int | None, dtype: str, width: int) -> None:
-    """Raise ``ValueError`` unless :func:`encode` can give this form; ``width`` is the model's."""
-    if dimensions is not None and not (isinstance(dimensions, int | np.integer) and 1 <= dimensions <= width):
-        raise ValueError(f"dimensions={dimensions!r}: the model gives {width}, so ask for 1 to {width}")
+def check_form(dimensions: int | None, dtype: str, width: int) -> int:
+    """The number of ``dimensions`` asked for, with ``None`` for all; ``width`` is the model's.
+
+    Raises:
+        TypeError: ``dimensions`` is not an integer.
+        ValueError: :func:`encode` can't give this form.
+    """
+    if dimensions is not None:
+        dimensions = whole_number("dimensions", dimensions)
+        if not 1 <= dimensions <= width:
+            raise ValueError(f"dimensions={dimensions}: the model gives {width}, so ask for 1 to {width}")
+    dimensions = dimensions or width
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}")
-    if dtype == "binary" and (dimensions or width) % 8:
-        raise ValueError(f"dimensions={dimensions or width}: binary vectors pack 8 dimensions in a byte")
+    if dtype == "binary" and dimensions % 8:
+        raise ValueError(f"dimensions={dimensions}: binary vectors pack 8 dimensions in a byte")
+    return dimensions
 
 
 def encode(
-    vectors: FloatArray, dimensions: int | None, dtype: Dtype, *, normalized: bool, int8_range: float
+    vectors: FloatArray, dimensions: int, dtype: Dtype, *, normalized: bool, int8_range: float
 ) -> npt.NDArray[Any]:
     """``vectors`` in the form asked for. Shape: ``(n, width)`` -> ``(n, dimensions)``, binary ``(n, dimensions / 8)``.
 
@@ -33,7 +44,7 @@ def encode(
     integers; it is ``int8_range``, and grows with the components of vectors that are normalised again. ``binary`` has a
     bit for each positive component, most significant bit first, as ``uint8``.
     """
-    if dimensions is not None and dimensions < vectors.shape[1]:
+    if dimensions < vectors.shape[1]:
         grown = math.sqrt(vectors.shape[1] / dimensions)
         vectors = vectors[:, :dimensions]
         if normalized:
@@ -48,3 +59,54 @@ def encode(
     if dtype == "binary":
         return np.packbits(vectors > 0, axis=1)
     return vectors
+
+
+def similarity(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
+    """The cosine of each vector of ``a`` with each of ``b``. Shape: ``(n, width)``, ``(m, width)`` -> ``(n, m)``.
+
+    One vector, of shape ``(width,)``, counts as one row; the result always has two axes. Vectors of every ``dtype`` of
+    :meth:`embedge.Embedder.embed` are taken. Use this for ``int8`` ones rather than ``a @ b.T``: NumPy would add their
+    products in 8 bits, where they overflow silently. ``int8`` and the float types may be mixed.
+
+    For ``binary`` vectors (``uint8``) this is an estimate, ``cos(pi * h / d)`` with the Hamming distance ``h`` of ``d``
+    bits: bits are the signs of components, and two vectors at an angle differ in the sign of a random direction with
+    the probability ``angle / pi`` (Charikar 2002).
+
+    Args:
+        a: vectors of one dtype.
+        b: vectors of the same number of dimensions.
+
+    Raises:
+        TypeError: neither floats nor ``int8`` nor ``uint8``.
+        ValueError: binary vectors with others, another number of dimensions, or more than two axes.
+    """
+    one, other = _rows(a), _rows(b)
+    if one.shape[1] != other.shape[1]:
+        raise ValueError(f"vectors of {one.shape[1]} and {other.shape[1]} numbers can't be compared")
+    binary = one.dtype == np.uint8
+    if binary != (other.dtype == np.uint8):
+        raise ValueError(f"binary vectors (uint8) compare with binary ones only: {one.dtype} and {other.dtype}")
+    cosines: FloatArray = _unit(one, binary) @ _unit(other, binary).T
+    np.clip(cosines, -1, 1, out=cosines)
+    # With signs as components the cosine is 1 - 2 h / d.
+    return np.sin(cosines * np.float32(math.pi / 2)) if binary else cosines
+
+
+def _rows(vectors: npt.ArrayLike) -> npt.NDArray[Any]:
+    array = np.asarray(vectors)
+    if array.dtype.kind != "f" and array.dtype not in (np.int8, np.uint8):
+        raise TypeError(f"vectors of {array.dtype} can't be compared: give floats, int8, or uint8 for binary ones")
+    if array.ndim not in (1, 2):
+        raise ValueError(f"vectors of shape {array.shape}: give (n, width), or (width,) for one")
+    return np.atleast_2d(array)
+
+
+def _unit(rows: npt.NDArray[Any], binary: bool) -> FloatArray:
+    """Rows of length 1, of the signs that the bits stand for where they are ``binary``. Those of zeros stay."""
+    if binary:
+        rows = np.unpackbits(rows, axis=1).astype(np.int8) * 2 - 1
+    floats = rows.astype(np.float32)
+    lengths: FloatArray = np.linalg.norm(floats, axis=1, keepdims=True)
+    lengths[lengths == 0] = 1
+    unit: FloatArray = floats / lengths
+    return unit

@@ -65,6 +65,9 @@ def test_an_export_that_is_killed_leaves_a_whole_bundle_or_none(tiny_checkpoint:
         if out.exists():
             Bundle.open(out).verify()
         assert out.exists() or code != 0
+    left = [name for name in listing(tmp_path) if not name.isdigit()]
+    assert left
+    assert all(name.startswith(".") and name.endswith(".partial") for name in left)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")

@@ -41,7 +41,7 @@ def reported(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         tensors = load_file(source / "model.safetensors")
         tensors["encoder.layer.0.output.LayerNorm.weight"][3] = 0
         save_file(tensors, source / "model.safetensors")
-        export(source, place / "out", precision=["int8", "fp32"], page=place / "report.html")
+        export(source, place / "out", precision=["int8", "fp32"], report=place / "report.html")
     return place
 
 
@@ -61,7 +61,7 @@ def rows_of(page: Path, heading: str, level: int = 2) -> list[list[str]]:
 def test_a_report_shows_every_variant(
     make_checkpoint: MakeCheckpoint, tmp_path: Path, page: Path, precision: list[str], pooling: str
 ) -> None:
-    manifest = export(make_checkpoint(pooling=pooling), tmp_path / "out", precision=precision, page=page).manifest
+    manifest = export(make_checkpoint(pooling=pooling), tmp_path / "out", precision=precision, report=page).manifest
     text = page.read_text(encoding="utf-8")
     summary = {row[0]: row for row in rows_of(page, "tiny", level=1)}
     assert set(summary) == {"variant", "fp32", *manifest.variants}
@@ -152,7 +152,7 @@ def test_a_failed_export_leaves_no_report(
 ) -> None:
     monkeypatch.setitem(measure.FLOORS, "int8", (1.1, 1.1))
     with pytest.raises(FidelityError):
-        export(make_checkpoint(), tmp_path / "out", page=page)
+        export(make_checkpoint(), tmp_path / "out", report=page)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
@@ -165,7 +165,7 @@ def test_a_failed_report_leaves_no_bundle(
     monkeypatch.setattr(html, "page", fail)
     page.write_text("mine")
     with pytest.raises(RuntimeError, match="no picture"):
-        export(make_checkpoint(), tmp_path / "out", page=page, force=True)
+        export(make_checkpoint(), tmp_path / "out", report=page, force=True)
     assert page.read_text() == "mine"
     assert {path.name for path in tmp_path.iterdir()} == {"tiny", "report.html"}
 
@@ -173,13 +173,13 @@ def test_a_failed_report_leaves_no_bundle(
 def test_a_file_in_the_way_is_kept_and_told_before_anything_is_read(tmp_path: Path, page: Path) -> None:
     page.write_text("mine")
     with pytest.raises(ExportError, match=r"report\.html exists; give another file or --force"):
-        export("nowhere", tmp_path / "out", page=page)
+        export("nowhere", tmp_path / "out", report=page)
     assert page.read_text() == "mine"
 
 
 def test_a_file_in_the_way_is_replaced_with_force(make_checkpoint: MakeCheckpoint, tmp_path: Path, page: Path) -> None:
     page.write_text("mine")
-    export(make_checkpoint(), tmp_path / "out", page=page, force=True)
+    export(make_checkpoint(), tmp_path / "out", report=page, force=True)
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
@@ -200,7 +200,7 @@ def test_a_place_that_a_report_cant_have_is_told_before_anything_is_read(
     (tmp_path / "taken").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(ExportError, match=message):
-        export("nowhere", tmp_path / "out", page=tmp_path / place, force=True)
+        export("nowhere", tmp_path / "out", report=tmp_path / place, force=True)
     assert {path.name for path in tmp_path.iterdir()} == {"taken", "file"}
 
 
@@ -209,7 +209,7 @@ def test_without_matplotlib_the_extra_is_named_before_anything_is_read(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ExportError, match=re.escape("pip install 'embedge[report]'")):
-        export("nowhere", tmp_path / "out", page=page)
+        export("nowhere", tmp_path / "out", report=page)
     assert list(tmp_path.iterdir()) == []
 
 

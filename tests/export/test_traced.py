@@ -110,7 +110,7 @@ def test_the_report_counts_the_operators(
 
 def test_the_page_about_a_traced_model_has_operators_and_no_layers(make_encoder: MakeEncoder, tmp_path: Path) -> None:
     source = make_encoder("mpnet")
-    export(source, tmp_path / "out", pooling="mean", page=tmp_path / "page.html")
+    export(source, tmp_path / "out", pooling="mean", report=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "transformers in PyTorch" in page
     assert "MatMulIntegerToFloat" in page

@@ -1,14 +1,17 @@
 """A bundle is written whole or not at all, and what was there before stays until then."""
 
 import shutil
+import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import embedge.bundle
-from embedge import Bundle, ExportError
+from embedge import Bundle, ExportError, atomic
+from embedge.atomic import replace_directory
 from embedge_export import export
 from tests.cases import in_own_mounts, listing
 
@@ -124,6 +127,53 @@ def test_an_export_that_fails_under_force_keeps_the_old_bundle(copy: Path, tiny:
     assert listing(copy.parent) == ["copy"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="one call exchanges two directories on Linux only")
+def test_there_is_a_whole_bundle_in_the_place_at_every_moment_of_replacing_it(copy: Path) -> None:
+    seen: list[bool] = []
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            seen.append((copy / "manifest.json").exists())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    for _ in range(100):
+        with replace_directory(copy) as partial:
+            (partial / "manifest.json").write_text("{}")
+    stop.set()
+    thread.join()
+    assert len(seen) > 100
+    assert all(seen)
+    assert listing(copy.parent) == ["copy"]
+
+
+KILLED_BETWEEN = """if True:
+    import os, sys
+    from pathlib import Path
+    from embedge import atomic
+    rename = Path.rename
+    def die_before_the_second(source, target):
+        if source.suffix == ".partial":
+            os._exit(9)
+        return rename(source, target)
+    Path.rename = die_before_the_second
+    atomic._exchange = lambda one, other: False
+    with atomic.replace_directory(Path(sys.argv[1])) as partial:
+        (partial / "manifest.json").write_text("{}")
+"""
+
+
+def test_without_an_exchange_a_kill_between_the_renames_leaves_the_old_bundle_beside_its_place(
+    copy: Path, tiny: Path
+) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED_BETWEEN, str(copy)])
+    assert done.returncode == 9
+    assert not copy.exists()
+    [replaced] = copy.parent.glob(".copy.*.replaced")
+    assert_untouched(replaced, "bundle", tiny)
+
+
 @pytest.mark.parametrize("error", [OSError(5, "disk on fire"), KeyboardInterrupt(), SystemExit(143)], ids=repr)
 def test_an_error_in_the_middle_of_replacing_brings_the_old_bundle_back(
     copy: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
@@ -136,6 +186,7 @@ def test_an_error_in_the_middle_of_replacing_brings_the_old_bundle_back(
             raise error
         return rename(source, target)
 
+    monkeypatch.setattr(atomic, "_exchange", lambda one, other: False)
     monkeypatch.setattr(Path, "rename", fail_for_the_new_one)
     with pytest.raises((ExportError, KeyboardInterrupt, SystemExit)):
         write_half(copy, lambda: None, force=True)

@@ -13,13 +13,15 @@ SOURCES = {"embedge": ROOT / "runtime", "embedge_export": ROOT / "export"}
 FLOORS = {
     "embedge": [
         ["cli"],
-        ["verify"],
+        ["checks"],
         ["fingerprint"],
         ["embedder"],
         ["engine", "tokenizer", "progress", "chunks"],
+        ["cuts"],
         ["bundle", "vectors"],
+        ["store"],
         ["manifest", "stamps"],
-        ["atomic"],
+        ["atomic", "inputs"],
         ["errors"],
     ],
     "embedge_export": [

@@ -166,7 +166,7 @@ def test_a_bundle_may_have_fp16_alone(make_checkpoint: MakeCheckpoint, tmp_path:
 
 
 def test_a_report_leaves_fp16_out(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
-    export(make_checkpoint(), tmp_path / "out", precision=["fp16", "fp32"], page=tmp_path / "page.html")
+    export(make_checkpoint(), tmp_path / "out", precision=["fp16", "fp32"], report=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "fp32" in page
     assert "fp16" not in page
@@ -235,8 +235,11 @@ def test_a_word_that_no_text_has_does_not_spoil_those_that_are_padded(fp16_bundl
 
 def padded(bundle: Bundle) -> PaddedEngine:
     """fp16 of a bundle that need not be sealed, on the CPU."""
-    choice = Choice("fp16", bundle.manifest.variants["fp16"].graphs[0])
-    return PaddedEngine(SessionMaker(bundle, choice, [CPU]), threads=1, width=384, max_tokens=256)
+    return PaddedEngine(maker(bundle), threads=1, width=384, max_tokens=256)
+
+
+def maker(bundle: Bundle) -> SessionMaker:
+    return SessionMaker(bundle, Choice("fp16", bundle.manifest.variants["fp16"].graphs[0]), [CPU])
 
 
 # Life and death, as with the other variants (test_isolation.py, test_lifetime.py)
@@ -335,10 +338,11 @@ def test_a_forked_child_embeds_on_the_cpu(fp16: Embedder, passages: list[str]) -
 @pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_forked_child_of_a_process_that_uses_cuda_is_told_to_be_spawned_faked(fp16_bundle: Path) -> None:
     """Without a GPU: a session of the CPU, which in the child claims to have been one of CUDA. The fork is real."""
-    engine = padded(Bundle.open(fp16_bundle))
+    sessions = maker(Bundle.open(fp16_bundle))
+    engine = PaddedEngine(sessions, threads=1, width=384, max_tokens=256)
     pid = os.fork()
     if pid == 0:
-        engine._maker.providers = ["CUDAExecutionProvider"]
+        sessions.providers = ["CUDAExecutionProvider"]
         try:
             engine.run([[101, 102]])
         except ProviderError as exc:

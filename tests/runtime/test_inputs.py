@@ -185,12 +185,12 @@ def test_one_str_in_place_of_a_list_is_a_type_error(model: Embedder, texts: str)
 
 @pytest.mark.parametrize(
     "texts",
-    [b"bytes", None, 3, 1.5, {"a": "b"}, {"a"}, (text for text in ["a"]), np.array(["a", "b"]), range(3)],
+    [b"bytes", bytearray(b"a"), None, 3, 1.5, {"a": "b"}, {"a"}, frozenset({"a"}), list],
     ids=lambda texts: type(texts).__name__,
 )
-def test_what_is_not_a_list_is_named_by_its_type(model: Embedder, texts: Any) -> None:
-    for call in (model.embed, model.count_tokens):
-        with pytest.raises(InputError, match=f"texts is {type(texts).__name__}, not a list of str"):
+def test_what_is_not_a_list_is_a_type_error_at_the_call(model: Embedder, texts: Any) -> None:
+    for call in (model.embed, model.embed_queries, model.embed_iter, model.count_tokens):
+        with pytest.raises(TypeError, match=f"texts is {type(texts).__name__}, not a list"):
             call(texts)
 
 
@@ -203,6 +203,8 @@ def test_a_member_that_is_not_a_str_is_named_by_its_index(model: Embedder, bad: 
     for call in (model.embed, model.count_tokens, lambda texts: list(model.embed_iter(texts))):
         with pytest.raises(InputError, match=message):
             call(texts)
+    with pytest.raises(InputError, match=message):
+        model.embed_queries(texts)
     with pytest.raises(InputError, match=message):
         model.embed(texts, prompt="x: ")
 
@@ -252,9 +254,10 @@ def test_embed_iter_hands_out_every_window_before_the_bad_one(prompted: Embedder
 
 
 @pytest.mark.parametrize("query", [None, 3, b"bytes", ["a boat"], ("a",)], ids=repr)
-def test_a_query_that_is_not_a_str_is_named_by_its_type(model: Embedder, query: object) -> None:
-    with pytest.raises(InputError, match=f"a query is a str, not {type(query).__name__}"):
-        model.embed_query(query)  # type: ignore[arg-type]
+def test_a_query_that_is_not_a_str_is_a_type_error_that_names_embed_queries(model: Embedder, query: object) -> None:
+    message = f"a query is one str, not {type(query).__name__}; embed_queries takes a list"
+    with pytest.raises(TypeError, match=message):
+        model.embed_query(query)  # type: ignore[call-overload]
 
 
 def test_half_of_a_surrogate_pair_in_a_query_is_refused(model: Embedder, prompted: Embedder) -> None:
@@ -484,13 +487,20 @@ def test_fewer_dimensions_are_the_first_ones_of_length_1(model: Embedder, dimens
     assert np.array_equal(list(model.embed_iter(texts, dimensions=dimensions)), cut)
 
 
-@pytest.mark.parametrize("dimensions", [0, -1, 385, math.inf])
+@pytest.mark.parametrize("dimensions", [0, -1, 385, np.int64(385), 10**30])
 def test_dimensions_that_there_are_not_are_a_value_error_at_once(model: Embedder, dimensions: Any) -> None:
-    for call in (model.embed, model.embed_iter):
+    for call in (model.embed, model.embed_iter, model.embed_queries):
         with pytest.raises(ValueError, match="ask for 1 to 384"):
             call(["a"], dimensions=dimensions)
     with pytest.raises(ValueError, match="ask for 1 to 384"):
         model.embed_query("a", dimensions=dimensions)
+
+
+@pytest.mark.parametrize("dimensions", [math.inf, 2.5, "8", True, np.float32(8)])
+def test_dimensions_that_are_no_int_are_a_type_error_at_once(model: Embedder, dimensions: Any) -> None:
+    for call in (model.embed, model.embed_iter, model.embed_queries):
+        with pytest.raises(TypeError, match="dimensions="):
+            call(["a"], dimensions=dimensions)
 
 
 @pytest.mark.parametrize("dimensions", [None, 64])
@@ -519,11 +529,12 @@ def test_small_types_hold_the_same_vectors(model: Embedder, passages: list[str],
     ]
     assert np.array_equal(np.unpackbits(bits, axis=1), vectors > 0)
 
-    for dtype, rows in {"float16": half, "int8": codes, "binary": bits}.items():
-        row = model.embed_query(texts[0], dimensions=dimensions, dtype=dtype)  # type: ignore[arg-type]
+    forms: dict[Any, Any] = {"float16": half, "int8": codes, "binary": bits}
+    for dtype, rows in forms.items():
+        row = model.embed_query(texts[0], dimensions=dimensions, dtype=dtype)
         assert row.dtype == rows.dtype
         assert np.array_equal(row, rows[0])
-        iterated = list(model.embed_iter(texts, dimensions=dimensions, dtype=dtype))  # type: ignore[arg-type]
+        iterated = list(model.embed_iter(texts, dimensions=dimensions, dtype=dtype))
         assert np.array_equal(iterated, rows)
 
 
@@ -569,7 +580,7 @@ def test_embed_iter_gives_the_bits_of_embed_for_the_trained_model(model: Embedde
     assert np.array_equal(np.stack(list(model.embed_iter(passages[:30]))), model.embed(passages[:30]))
 
 
-@pytest.mark.parametrize("kind", [list, tuple, iter, dict.fromkeys, lambda texts: (text for text in texts)])
+@pytest.mark.parametrize("kind", [list, tuple, iter, lambda texts: (text for text in texts)])
 def test_embed_iter_takes_any_iterable(prompted: Embedder, kind: Callable[[list[str]], Any]) -> None:
     texts = ["a", "b", "c d"]
     assert np.array_equal(list(prompted.embed_iter(kind(texts))), prompted.embed(texts))

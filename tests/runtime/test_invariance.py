@@ -55,7 +55,7 @@ def test_every_text_is_in_one_group_of_its_own_length() -> None:
     draw = np.random.default_rng(0)
     for threads in (1, 2, 8):
         lengths = [int(n) for n in draw.integers(2, 60, 500)]
-        groups = plan(lengths, threads)
+        groups = plan(lengths, threads, awake=False).groups
         assert sorted(index for group in groups for index in group) == list(range(500))
         assert all(len({lengths[index] for index in group}) == 1 for group in groups)
         assert all(len(group) == 1 or len(group) * lengths[group[0]] <= TOKENS_PER_RUN for group in groups)
@@ -63,12 +63,28 @@ def test_every_text_is_in_one_group_of_its_own_length() -> None:
 
 def test_the_longest_texts_start_first() -> None:
     lengths = [5, 300, 7, 100, 5]
-    assert [lengths[group[0]] for group in plan(lengths, 2)] == [300, 100, 7, 5]
+    assert [lengths[group[0]] for group in plan(lengths, 2, awake=False).groups] == [300, 100, 7, 5]
 
 
 def test_few_short_texts_still_occupy_every_thread() -> None:
-    assert len(plan([8] * 8, threads=4)) == 4
+    assert len(plan([8] * 8, threads=4, awake=False).groups) == 4
 
 
 def test_no_texts_need_no_groups() -> None:
-    assert plan([], 2) == []
+    assert plan([], 2, awake=False).groups == []
+
+
+@pytest.mark.parametrize("lengths", [[8], [8, 8], [7, 9], [16, 16], [32, 32], [30, 34], [8] * 4, [6, 7, 8, 9]], ids=str)
+def test_a_short_list_takes_no_longer_than_its_texts_one_after_the_other(lengths: list[int]) -> None:
+    """Each text alone is spread over all threads; while these wait busily for the next, so are those of the list."""
+    groups, spread = plan(lengths, threads=2, awake=True)
+    assert spread
+    assert len(groups) == len(set(lengths))
+    assert len(plan(lengths, threads=2, awake=False).groups) >= min(2, len(lengths))
+
+
+@pytest.mark.parametrize("awake", [False, True])
+def test_lists_that_fill_the_threads_run_side_by_side(awake: bool) -> None:
+    assert not plan([128, 128], threads=2, awake=awake).spread
+    assert not plan([8] * 64, threads=2, awake=awake).spread
+    assert not plan(range(5, 15), threads=16, awake=awake).spread  # short, but of ten lengths

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 
 from embedge import Embedder
+from tests.cases import run_script
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -40,20 +40,6 @@ def in_child(action):
         sys.exit(0 if action() else 1)
     assert os.waitpid(pid, 0)[1] == 0
 """
-
-
-def run_script(code: str, bundle: Path) -> subprocess.CompletedProcess[str]:
-    """Run ``code`` in a process group of its own, all of which ends with a call that takes too long."""
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, str(bundle)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        try:
-            out, err = process.communicate(timeout=60)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            pytest.fail("hangs")
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 @dataclass(frozen=True)
@@ -238,6 +224,51 @@ assert right()
 """
     done = run_script(FORK + code, bundle)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_fork
+def test_no_process_forks_while_another_of_its_threads_loads(tiny: Path) -> None:
+    """ONNX Runtime holds locks then, which nobody would release in the child."""
+    code = """
+import os, sys, threading, time
+from embedge import Embedder
+from embedge.engine.ort import onnxruntime
+
+made, loading = onnxruntime.InferenceSession, 0
+
+class Slow(made):
+    def __init__(self, *arguments, **options):
+        global loading
+        loading += 1
+        time.sleep(0.002)
+        super().__init__(*arguments, **options)
+        loading -= 1
+
+onnxruntime.InferenceSession = Slow
+stop = threading.Event()
+
+def keep_loading():
+    while not stop.is_set():
+        with Embedder.load(sys.argv[1], threads=1) as model:
+            model.embed_query("a text")
+
+threads = [threading.Thread(target=keep_loading) for _ in range(2)]
+for thread in threads:
+    thread.start()
+codes = []
+for _ in range(30):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(loading)
+    codes.append(os.waitpid(pid, 0)[1])
+    time.sleep(0.003)
+stop.set()
+for thread in threads:
+    thread.join()
+print(set(codes))
+"""
+    done = run_script(code, tiny)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{0}\n", "")
 
 
 def test_32_threads_at_once_get_the_vectors_that_one_gets(model: Embedder, passages: list[str]) -> None:

@@ -271,13 +271,10 @@ def test_an_unknown_provider_is_refused(bundle: Path) -> None:
 
 
 def test_providers_must_be_a_list_with_something_in_it(bundle: Path) -> None:
-    no_list: tuple[Any, ...] = ("cpu", b"cpu", 5, {"cpu": 1})
-    for wrong in no_list:
-        with pytest.raises(ProviderError, match="providers must be a list, not"):
-            Embedder.load(bundle, providers=wrong)
+    no_list: tuple[Any, ...] = (b"cpu", 5, {"cpu": 1})
     no_name: tuple[Any, ...] = ([("CUDAExecutionProvider", {"device_id": 1})], [["cpu"]], [None])
-    for wrong in no_name:
-        with pytest.raises(ProviderError, match="a provider is a name, not"):
+    for wrong in (*no_list, *no_name):
+        with pytest.raises(TypeError, match="give a name or a list of names"):
             Embedder.load(bundle, providers=wrong)
     with pytest.raises(ProviderError, match="providers is empty"):
         Embedder.load(bundle, providers=[])

@@ -1,9 +1,16 @@
 """int8 is one variant with one set of weights, right on every CPU: by signed products where exact, else by unsigned."""
 
+import gc
 import os
+import shutil
 import subprocess
 import sys
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,6 +47,15 @@ def test_a_graph_that_needs_what_this_version_does_not_know_is_passed_over() -> 
         assert choose(int8(unknown, UNSIGNED), "int8", CPU, Capabilities(exact_u8s8=True)).graph == UNSIGNED
         with pytest.raises(ProviderError, match=r"'int8' can't run here: its graphs need native.*newer embedge"):
             choose(int8(unknown), "auto", CPU, Capabilities(exact_u8s8=True))
+
+
+def test_auto_takes_the_first_variant_that_can_run_here() -> None:
+    exact = int8(SIGNED)["int8"]
+    variants = {"int8": exact, "fp32": Variant((Graph("fp32", "ragged", (), unsigned=False),), "", {}, ("any",), "")}
+    assert choose(variants, "auto", CPU, Capabilities(exact_u8s8=True)).variant == "int8"
+    assert choose(variants, "auto", CPU, Capabilities(exact_u8s8=False)).variant == "fp32"
+    with pytest.raises(ProviderError, match="variant 'int8' can't run here: its graphs need exact_u8s8"):
+        choose(variants, "int8", CPU, Capabilities(exact_u8s8=False))
 
 
 def test_unknown_variants_are_named(bundle: Path) -> None:
@@ -80,26 +96,62 @@ def test_either_form_gives_the_same_bits_in_every_batch(bundle: Path, passages: 
 # The weights
 
 
-def test_weights_are_turned_once_and_let_go_when_nobody_uses_them(bundle: Path) -> None:
-    variant = Bundle.open(bundle).manifest.variants["int8"]
-    path = bundle / variant.weights
+def test_weights_are_turned_once_and_let_go_when_nobody_uses_them(copy: Path) -> None:
+    variant = Bundle.open(copy).manifest.variants["int8"]
+    path = copy / variant.weights
     first = Unsigned.load(path, variant.codes)
     assert Unsigned.load(path, variant.codes) is first
     codes = np.fromfile(path, np.int8)
     for name, tensor in variant.codes.items():
         stored = codes[tensor.offset : tensor.offset + np.prod(tensor.shape)].reshape(tensor.shape)
         assert np.array_equal(first.values[name].numpy().astype(np.int16) - 128, stored)
-    gone = id(first)
+    kept = weakref.ref(first)
     del first
-    again = Unsigned.load(path, variant.codes)
-    assert id(again) != gone or again.values
+    gc.collect()
+    assert kept() is None
 
 
-def test_weights_that_end_too_early_are_told(bundle: Path, tmp_path: Path) -> None:
-    codes = Bundle.open(bundle).manifest.variants["int8"].codes
-    (tmp_path / "short.bin").write_bytes((bundle / "model.int8.bin").read_bytes()[:-1000])
-    with pytest.raises(BundleError, match=r"short\.bin is shorter than its manifest says"):
-        Unsigned.load(tmp_path / "short.bin", {name: tensor._replace(offset=10**9) for name, tensor in codes.items()})
+def test_weights_are_turned_once_for_loads_at_the_same_moment(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variant = Bundle.open(bundle).manifest.variants["int8"]
+    path = Path(shutil.copy(bundle / variant.weights, tmp_path))
+    both = threading.Barrier(2)
+    read: list[str] = []
+
+    def counted(self: Path, *arguments: Any, opened: Callable[..., Any] = Path.open, **options: Any) -> Any:
+        read.append(self.name)
+        return opened(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", counted)
+
+    def load() -> Unsigned:
+        both.wait()
+        return Unsigned.load(path, variant.codes)
+
+    with ThreadPoolExecutor(2) as callers:
+        first, second = callers.submit(load), callers.submit(load)
+        assert first.result() is second.result()
+    assert read == [path.name]
+
+
+def test_closing_lets_the_turned_weights_go(copy: Path) -> None:
+    variant = Bundle.open(copy).manifest.variants["int8"]
+    with start_form(copy, "unsigned") as model:
+        model.embed_query("a text")
+        kept = weakref.ref(Unsigned.load(copy / variant.weights, variant.codes))
+        assert kept() is not None
+    gc.collect()
+    assert kept() is None
+    assert model.variant == "int8"  # the object lives
+
+
+def test_weights_that_end_too_early_are_reported(copy: Path) -> None:
+    variant = Bundle.open(copy).manifest.variants["int8"]
+    path = copy / variant.weights
+    os.truncate(path, max(tensor.offset + int(np.prod(tensor.shape)) for tensor in variant.codes.values()) - 1)
+    with pytest.raises(BundleError, match=r"model\.int8\.bin is shorter than its manifest says"):
+        Unsigned.load(path, variant.codes)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads its memory from Linux's /proc")

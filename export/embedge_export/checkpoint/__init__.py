@@ -7,6 +7,7 @@ from typing import Any
 
 from embedge.bundle import hash_file
 from embedge.errors import CheckpointError
+from embedge.inputs import whole_number
 from embedge.manifest import Source, TokenizerFacts
 from embedge_export.checkpoint import config as families
 from embedge_export.checkpoint import sentence_transformers
@@ -51,9 +52,12 @@ def load(
     is known there (by its id, or by the hash of its weights), then: no prompts, and all positions for ``max_tokens``.
 
     Raises:
-        CheckpointError: the files can't be had or used; the message says which, why, and what to do instead.
+        CheckpointError: the files are unavailable or unusable; the message says which, why, and what to do instead.
+        TypeError: an argument of the wrong type.
+        ValueError: a ``pooling`` that there is not, or half of a surrogate pair in a prompt.
     """
-    _check_options(max_tokens, pooling, query_prompt, document_prompt)
+    _check_options(pooling, query_prompt, document_prompt)
+    max_tokens = None if max_tokens is None else whole_number("max_tokens", max_tokens)
     directory, model_id, revision = _find(source)
     config = read_object(directory / "config.json")
     families.check_encoder(config)
@@ -67,7 +71,7 @@ def load(
     pooling = pooling or told_pooling or (known.pooling if known else None)
     if pooling is None:
         raise CheckpointError(
-            f"{directory} has no 1_Pooling/config.json to tell its pooling: give --pooling cls or mean"
+            f"{directory} has no 1_Pooling/config.json to say how to pool: pass pooling='cls' or 'mean' (--pooling)"
         )
     tokenizer, facts = load_tokenizer(directory, vocabulary, lower_case=bool(transformer.get("do_lower_case")))
     return Checkpoint(
@@ -96,18 +100,29 @@ def load(
     )
 
 
-def _find(source: str) -> tuple[Path, str | None, str | None]:
-    """Directory, hub id and revision of ``source``."""
-    directory = Path(source)
-    if directory.is_dir():
-        return directory, None, None
-    if directory.exists():
+def hub_id(source: str) -> str | None:
+    """The hub id that ``source`` is, as the registry spells it if it is there; ``None`` where it is a directory.
+
+    Raises:
+        CheckpointError: it is neither.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return None
+    if path.exists():
         raise CheckpointError(f"{source} is a file: give the directory of the checkpoint that it belongs to")
     if not _HUB_ID.fullmatch(source):
-        raise CheckpointError(f"{source} is neither a directory nor a hub id (ORGANISATION/NAME)")
-    known = next((model for model in known_models() if model.id.lower() == source.lower()), None)
-    directory, revision = fetch(known.id if known else source, known)
-    return directory, known.id if known else source, revision
+        raise CheckpointError(f"{source} is neither a directory nor a hub id (OWNER/NAME)")
+    return next((model.id for model in known_models() if model.id.lower() == source.lower()), source)
+
+
+def _find(source: str) -> tuple[Path, str | None, str | None]:
+    """Directory, hub id and revision of ``source``."""
+    model_id = hub_id(source)
+    if model_id is None:
+        return Path(source), None, None
+    directory, revision = fetch(model_id, next((model for model in known_models() if model.id == model_id), None))
+    return directory, model_id, revision
 
 
 def _known(model_id: str | None, digest: str | None, directory: Path) -> KnownModel | None:
@@ -123,21 +138,21 @@ def _known(model_id: str | None, digest: str | None, directory: Path) -> KnownMo
     return None
 
 
-def _check_options(max_tokens: object, pooling: object, *prompts: object) -> None:
+def _check_options(pooling: object, *prompts: object) -> None:
     if pooling not in (None, "cls", "mean"):
-        raise CheckpointError(f"pooling {pooling!r}: give 'cls' or 'mean'")
-    if max_tokens is not None and type(max_tokens) is not int:
-        raise CheckpointError(f"max_tokens {max_tokens!r} is not a whole number")
+        raise ValueError(f"pooling={pooling!r}: give 'cls' or 'mean', or None for the checkpoint's own")
     for prompt in prompts:
-        if prompt is not None and not (isinstance(prompt, str) and sentence_transformers.is_text(prompt)):
-            raise CheckpointError(f"prompt {prompt!a} is not a text")
+        if prompt is not None and not isinstance(prompt, str):
+            raise TypeError(f"a prompt is {type(prompt).__name__}, not str")
+        if prompt is not None and not sentence_transformers.is_text(prompt):
+            raise ValueError(f"the prompt {prompt!a} has half of a surrogate pair")
 
 
 def _limit(asked: int | None, told: int | None, known: KnownModel | None, positions: int) -> int:
     """The model's longest input in tokens."""
     if asked is not None:
         if not 3 <= asked <= positions:
-            raise CheckpointError(f"--max-tokens {asked}: the model has positions for 3 to {positions} tokens")
+            raise CheckpointError(f"max_tokens={asked}: the model has positions for 3 to {positions} tokens")
         return asked
     if told is None:
         return min(known.max_tokens if known else positions, positions)

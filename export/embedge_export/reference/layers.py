@@ -49,7 +49,7 @@ def trace_equations(encoder: Encoder, pooling: Pooling) -> Trace:
     norms, kept = _norms(encoder), _kept(encoder)
 
     def trace(ids: Sequence[int]) -> list[Array]:
-        outputs = equations.layer_outputs(encoder, ids)
+        outputs = equations.layer_outputs(encoder, [ids])
         if pooling == "cls":
             outputs[-1] = outputs[-1][:1]  # all that the graph computes
         return [_normalized(*each) for each in zip(outputs, norms, kept, strict=True)]

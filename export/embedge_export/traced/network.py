@@ -70,11 +70,15 @@ class Traced:
     ) -> "Traced":
         """See `Network`; raises ``ExportError`` where there is nothing to quantize."""
         if not self.graph.products:
-            raise ExportError(f"a {self.description}, has no matrices that int8 is for; give --precision fp32")
+            raise ExportError(f"a {self.description}, has no matrices for int8: pass precision='fp32' (--precision)")
         return replace(self, quantized=dict(self._quantize(calibration, on_step)))
 
-    def embed(self, ids: Sequence[int]) -> Array:
+    def embed(self, texts: Sequence[Sequence[int]]) -> Array:
         """See `Network`."""
+        return np.array([self._embed(ids) for ids in texts])
+
+    def _embed(self, ids: Sequence[int]) -> Array:
+        """Shape: ``(tokens,)`` -> ``(hidden,)``."""
         with torch.inference_mode(), quiet():
             tokens = torch.tensor([list(ids)])
             states = self.torch_model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).last_hidden_state[0]

@@ -1,4 +1,4 @@
-"""Tell what embedge finds on this machine: versions, CPU, GPU, threads, and the variant it would run."""
+"""Show what embedge finds on this machine: versions, CPU, GPU, threads, and the variant it would run."""
 
 import argparse
 import platform
@@ -8,6 +8,8 @@ from embedge import __version__
 from embedge.cli.options import add_bundle, find_bundle, variant_here
 from embedge.cli.table import print_table
 from embedge.errors import BundleError, ProviderError
+
+EXAMPLE = "embedge doctor"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +28,7 @@ def run(options: argparse.Namespace) -> int:
     from embedge.engine.cpus import cpu_budget, cpu_features, cpu_name
     from embedge.engine.ort import CPU, CUDA, onnxruntime
 
+    asked = options.bundle or options.model
     budget, reasons = cpu_budget(), cuda.why_not(CUDA)
     rows = [
         ("embedge", __version__),
@@ -44,13 +47,13 @@ def run(options: argparse.Namespace) -> int:
         ("telemetry", "off"),
     ]
     try:
-        bundle = Bundle.open(find_bundle(options.model))
+        bundle = Bundle.open(find_bundle(asked))
         rows.append(("bundle", f"{bundle.path} ({bundle.manifest.source.id})"))
         rows.append(("variant", variant_here(bundle.manifest, CPU)))
         if not reasons:
             rows.append(("with CUDA", variant_here(bundle.manifest, CUDA)))
     except BundleError as exc:
-        if options.model:
+        if asked:
             print_table(rows)
             raise
         rows.append(("bundle", f"none: {exc}"))

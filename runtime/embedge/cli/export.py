@@ -10,13 +10,20 @@ import time
 from embedge.cli.options import positive
 from embedge.errors import ExportError
 
+EXAMPLE = "embedge export BAAI/bge-small-en"
+
 _MODULES = ("onnx", "safetensors", "huggingface_hub")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Options of ``embedge export``."""
     parser.add_argument("source", metavar="SOURCE", help="a checkpoint's directory, or a hub id like BAAI/bge-small-en")
-    parser.add_argument("out", metavar="OUT", help="the directory to write")
+    parser.add_argument(
+        "out",
+        metavar="OUT",
+        nargs="?",
+        help="the directory to write; default: the store, where a hub id's bundle is found by that id",
+    )
     parser.add_argument(
         "--precision",
         default="int8",
@@ -29,13 +36,15 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="optimum: trace the model, with the extra embedge[optimum]; default: only what is not written by hand",
     )
-    parser.add_argument("--max-tokens", type=positive, metavar="N", help="longest input; default: the checkpoint's")
-    parser.add_argument("--pooling", choices=("cls", "mean"), help="default: the checkpoint's")
+    parser.add_argument("--max-tokens", type=positive, metavar="N", help="the longest input; default: the checkpoint's")
+    parser.add_argument(
+        "--pooling", choices=("cls", "mean"), help="how token vectors become one; default: the checkpoint's"
+    )
     parser.add_argument("--query-prompt", metavar="TEXT", help="put in front of queries; default: the model's")
     parser.add_argument("--document-prompt", metavar="TEXT", help="put in front of documents; default: the model's")
     parser.add_argument("--force", action="store_true", help="replace what is already at OUT, and at --report")
     parser.add_argument(
-        "--report", metavar="HTML", help="write a page about errors, size and speed; needs the extra embedge[report]"
+        "--report", metavar="HTML", help="write a report on errors, size and speed; needs the extra embedge[report]"
     )
 
 
@@ -63,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         query_prompt=options.query_prompt,
         document_prompt=options.document_prompt,
         force=options.force,
-        page=options.report,
+        report=options.report,
         on_step=show,
     )
     print(f"{exported.path}: {exported.bytes / 1e6:.1f} MB in {exported.seconds:.1f} s")
@@ -75,4 +84,6 @@ def run(options: argparse.Namespace) -> int:
     print(f"  operators: {', '.join(f'{count} {operator}' for operator, count in counts)}")
     if options.report is not None:
         print(f"{options.report}: the report")
+    if options.out is None:
+        print(f"use it by its name: embedge embed --model {'/'.join(exported.path.parts[-2:])} 'a text'")
     return 0

@@ -6,11 +6,15 @@ import json
 from embedge.cli.options import add_bundle, find_bundle, variant_here
 from embedge.cli.table import print_table
 
+EXAMPLE = "embedge info BAAI/bge-small-en"
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Options of ``embedge info``."""
     add_bundle(parser)
-    parser.add_argument("--json", action="store_true", help="the manifest, without the fingerprint's vectors")
+    parser.add_argument(
+        "--json", action="store_true", help="print the manifest as JSON, without the fingerprint's vectors"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -18,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     from embedge.bundle import Bundle
     from embedge.engine.ort import CPU, CUDA
 
-    bundle = Bundle.open(find_bundle(options.model))
+    bundle = Bundle.open(find_bundle(options.bundle or options.model))
     manifest = bundle.manifest
     if options.json:
         fields = manifest.to_fields()

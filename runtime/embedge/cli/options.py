@@ -5,26 +5,40 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embedge import store
 from embedge.errors import BundleError, ProviderError
+from embedge.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from embedge.embedder import Embedder
     from embedge.manifest import Manifest
 
-_HELP = "a bundle; default: $EMBEDGE_MODEL, else the only bundle under ./models"
+_HELP = (
+    "a bundle's directory, or its name in the store (see `embedge list`); "
+    "default: $EMBEDGE_MODEL, else the only bundle under ./models, else the only one in the store"
+)
 
 
 def add_bundle(parser: argparse.ArgumentParser) -> None:
-    """The bundle as an argument, for commands about a bundle."""
-    parser.add_argument("model", metavar="BUNDLE", nargs="?", help=_HELP)
+    """The bundle as an argument, for commands about a bundle; ``--model`` means the same, as everywhere."""
+    bundle = parser.add_mutually_exclusive_group()
+    bundle.add_argument("bundle", metavar="BUNDLE", nargs="?", help=_HELP)
+    bundle.add_argument("--model", metavar="BUNDLE", help="the same")
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """The bundle and how to run it as options, for commands about texts."""
     parser.add_argument("--model", metavar="BUNDLE", help=_HELP)
-    parser.add_argument("--variant", default="auto", metavar="NAME", help="int8, fp32 or fp16; default: auto")
+    parser.add_argument(
+        "--variant", default="auto", metavar="NAME", help="int8, fp32 or fp16; default: auto, the best for the provider"
+    )
     add_provider(parser)
-    parser.add_argument("--threads", type=positive, metavar="N", help="default: all CPUs this process may use")
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="threads to run on; default: one for each CPU that this process may use",
+    )
 
 
 def add_provider(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +47,7 @@ def add_provider(parser: argparse.ArgumentParser) -> None:
         "--provider",
         action="append",
         metavar="NAME",
-        help="where to run: cpu, cuda or another of ONNX Runtime's; again for what that leaves; default: cpu",
+        help="where to run: cpu, cuda or another of ONNX Runtime's; repeat it for a fallback; default: cpu",
     )
 
 
@@ -41,12 +55,20 @@ def find_bundle(asked: str | None) -> Path:
     """The bundle asked for, or the default one; ``BundleError`` when there is none, or more than one."""
     asked = asked or os.environ.get("EMBEDGE_MODEL")
     if asked:
-        return Path(asked)
-    found = sorted(path.parent for path in Path("models").glob("*/manifest.json"))
-    if len(found) != 1:
-        have = f"{len(found)} bundles ({', '.join(path.name for path in found)})" if found else "no bundle"
-        raise BundleError(f"there is {have} under ./models: say which with --model, or set EMBEDGE_MODEL")
-    return found[0]
+        return store.find(asked)
+    here = {path.parent.name: path.parent for path in sorted(Path("models").glob(f"*/{MANIFEST}"))}
+    found = here or {name: store.home() / name for name in store.names()}
+    if not found:
+        raise BundleError(
+            f"no bundle under ./models and none in {store.home()}: choose one with --model or EMBEDGE_MODEL, or make "
+            "one with `embedge export BAAI/bge-small-en`"
+        )
+    if len(found) > 1:
+        where = "./models" if here else store.home()
+        raise BundleError(
+            f"{len(found)} bundles under {where} ({', '.join(found)}): choose one with --model or EMBEDGE_MODEL"
+        )
+    return next(iter(found.values()))
 
 
 def load(options: argparse.Namespace) -> "Embedder":

@@ -4,16 +4,24 @@ Files are cut into passages (see ``embedge.chunks``).
 """
 
 import argparse
+import codecs
 import json
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from embedge.chunks import split
 from embedge.cli.options import add_model, load, positive
+from embedge.cli.reading import open_input
 from embedge.errors import InputError
+
+if TYPE_CHECKING:
+    from embedge.manifest import Manifest
+    from embedge.vectors import FloatArray
+
+EXAMPLE = "embedge search 'why does dough rise?' notes/*.txt"
 
 
 class _Found(NamedTuple):
@@ -26,10 +34,10 @@ class _Found(NamedTuple):
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Options of ``embedge search``."""
-    parser.add_argument("query", metavar="QUERY")
-    parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="text files")
-    parser.add_argument("--top", type=positive, default=5, metavar="N", help="matches to print; default: 5")
-    parser.add_argument("--json", action="store_true", help="print whole passages as JSON Lines")
+    parser.add_argument("query", metavar="QUERY", help="what to look for, as a question or in words")
+    parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="text files, in UTF-8")
+    parser.add_argument("--top", type=positive, default=5, metavar="N", help="how many passages to print; default: 5")
+    parser.add_argument("--json", action="store_true", help="print JSON Lines, with whole passages")
     add_model(parser)
 
 
@@ -39,8 +47,8 @@ def run(options: argparse.Namespace) -> int:
     if not passages:
         raise InputError("the files have no text to search")
     with load(options) as model:
-        vectors = model.embed([passage.text for passage in passages], progress=bool(sys.stderr and sys.stderr.isatty()))
-        scores = vectors @ model.embed_query(options.query)
+        vectors = model.embed([passage.text for passage in passages], progress=True)
+        scores = _compare(vectors, model.embed_query(options.query), model.manifest)
     # Stable, so that equal scores stay in the files' order.
     best = (-scores).argsort(kind="stable")[: options.top]
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
@@ -55,6 +63,18 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _compare(vectors: "FloatArray", query: "FloatArray", manifest: "Manifest") -> "FloatArray":
+    """How well each of ``vectors`` answers ``query`` by the model's measure: the more the better."""
+    import numpy as np
+
+    scores: FloatArray = vectors @ query
+    if manifest.similarity in ("euclidean", "manhattan"):
+        scores = -np.linalg.norm(vectors - query, ord=2 if manifest.similarity == "euclidean" else 1, axis=1)
+    elif manifest.similarity == "cosine" and not manifest.normalized:
+        scores /= np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
+    return scores
+
+
 def _passages(file: Path) -> Iterator[_Found]:
     text, line, done = _read(file), 1, 0
     for passage in split(text):
@@ -64,7 +84,8 @@ def _passages(file: Path) -> Iterator[_Found]:
 
 
 def _read(file: Path) -> str:
-    raw = file.read_bytes()
+    with open_input(file) as source:
+        raw = source.readall().removeprefix(codecs.BOM_UTF8)
     if b"\0" in raw[:8192]:
         raise InputError(f"{file} is not a text file")
     return raw.decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")

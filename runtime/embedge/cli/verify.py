@@ -5,6 +5,8 @@ import argparse
 from embedge.cli.options import add_bundle, add_provider, find_bundle
 from embedge.errors import BundleError
 
+EXAMPLE = "embedge verify BAAI/bge-small-en"
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Options of ``embedge verify``."""
@@ -15,9 +17,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run ``embedge verify``."""
     from embedge.bundle import Bundle
-    from embedge.verify import verify
+    from embedge.checks import verify
 
-    path = find_bundle(options.model)
+    path = find_bundle(options.bundle or options.model)
     checks = verify(path, providers=options.provider)
     manifest = Bundle.open(path).manifest
     print(f"{len(manifest.files)} files have their sealed bytes")
@@ -28,13 +30,13 @@ def run(options: argparse.Namespace) -> int:
         elif check.passed:
             print(
                 f"{check.variant} on {where}: vectors as sealed on {manifest.measured.machine}, "
-                f"cosine {check.cosine:.6f} (at least {check.smallest:g} is right)"
+                f"cosine {check.cosine:.6f} (min {check.smallest:g})"
             )
     for check in checks:
         if not check.passed:
             raise BundleError(
                 f"{check.variant} of {path} gives other vectors here than where it was sealed: cosine "
-                f"{check.cosine:.6f}, at least {check.smallest:g} is right; use another variant, and report this CPU "
+                f"{check.cosine:.6f}, min {check.smallest:g}; use another variant, and report this CPU "
                 "with the output of `embedge doctor`"
             )
     return 0

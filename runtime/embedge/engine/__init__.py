@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from embedge.bundle import Bundle
+    from embedge.engine.calls import Calls
     from embedge.engine.choose import Choice
     from embedge.vectors import FloatArray
 
@@ -16,15 +17,15 @@ if TYPE_CHECKING:
 class Engine(Protocol):
     """Token ids to vectors; any number of threads may call one at once."""
 
+    calls: "Calls"
+    """The calls under way; closing waits for them, then gives the sessions back."""
+
     @property
     def fallback(self) -> str | None:
         """What of the model runs on the CPU although it was not asked for; ``None`` where nothing does."""
 
     def run(self, ids: Sequence[Sequence[int]]) -> "FloatArray":
         """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``."""
-
-    def close(self) -> None:
-        """Wait for the calls under way; later ones raise an ``EmbedgeError``."""
 
 
 def load(bundle: "Bundle", choice: "Choice", *, threads: int, providers: Sequence[str]) -> Engine:

@@ -1,47 +1,78 @@
-"""Calls under way, counted, so that closing can wait for them."""
+"""Calls under way, known exactly, so that closing can wait for them.
 
-import contextlib
+A set of tokens, one for each call, instead of a count and a lock: Ctrl-C may raise between any two steps of a call, and
+adding or removing a token is one step. So nothing is ever left behind that :meth:`Calls.close` would wait for.
+"""
+
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from embedge.engine import fork
 from embedge.errors import EmbedgeError
 
+_T = TypeVar("_T")
+
+# Closing looks this often whether the calls have ended.
+_LOOK_S = 0.002
+
+
+class Closed(EmbedgeError):
+    """A call began after :meth:`Calls.close`."""
+
 
 class Calls:
-    """Any number of threads may be in one at once; a forked child starts with none under way."""
+    """Any number of threads may be in one at once, and a call may hold others."""
 
-    def __init__(self) -> None:
+    def __init__(self, closed: str, release: Callable[[], None]) -> None:
+        """``closed`` is the message for calls that come too late; ``release`` runs when the last one has ended."""
+        self._message = closed
+        self._release = release
         self._closed = False
-        self.after_fork()
+        self._under_way: set[tuple[int, object]] = set()
         fork.watch(self)
 
-    @contextlib.contextmanager
-    def under_way(self) -> Iterator[bool]:
-        """Count a call while it lasts; gives whether it was the only one at its start, a hint for speed.
+    def run(self, work: Callable[[], _T]) -> _T:
+        """``work()``, as a call that :meth:`close` waits for.
 
         Raises:
-            EmbedgeError: after :meth:`close`.
+            Closed: after :meth:`close`, unless it is part of a call under way.
         """
-        with self._state:
-            if self._closed:
-                raise EmbedgeError("this Embedder is closed; load it again")
-            alone = self._count == 0
-            self._count += 1
+        thread = threading.get_ident()
+        token = (thread, object())
+        inner = any(other == thread for other, _ in self._under_way.copy())
         try:
-            yield alone
+            self._under_way.add(token)
+            # Closing looks for tokens after it has set this, so one of the two sees the other.
+            if self._closed and not inner:
+                raise Closed(self._message)
+            return work()
         finally:
-            with self._state:
-                self._count -= 1
-                self._state.notify_all()
+            self._under_way.discard(token)  # nothing can be interrupted before it, not even by Ctrl-C
+            if self._closed:
+                self._release_when_idle()
+
+    def others(self) -> bool:
+        """Whether another thread has a call under way."""
+        thread = threading.get_ident()
+        return any(other != thread for other, _ in self._under_way.copy())
 
     def close(self) -> None:
-        """Let no further calls begin, and wait for those under way."""
-        with self._state:
-            self._closed = True
-            self._state.wait_for(lambda: self._count == 0)
+        """Let no further calls begin, and wait for those of other threads.
+
+        In a signal handler, the call that it interrupts goes on afterwards, and releases what it needs at its end.
+        """
+        self._closed = True
+        while self.others():
+            time.sleep(_LOOK_S)
+        self._release_when_idle()
+
+    def _release_when_idle(self) -> None:
+        if not self._under_way:
+            self._release()
 
     def after_fork(self) -> None:
-        """Make the lock anew, which a thread that the child lacks may have held, see :mod:`.fork`."""
-        self._state = threading.Condition()
-        self._count = 0
+        """The calls of other threads do not go on in a forked child, see :mod:`.fork`."""
+        thread = threading.get_ident()
+        self._under_way = {token for token in self._under_way if token[0] == thread}

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from embedge.engine import fork
 from embedge.engine.ort import CPU, onnxruntime
+from embedge.engine.shutdown import native
 
 _PROBE = Path(__file__).with_name("probe.onnx")
 
@@ -26,7 +28,7 @@ class Capabilities(NamedTuple):
 @functools.cache
 def capabilities() -> Capabilities:
     """Those of the machine; found once."""
-    return Capabilities(exact_u8s8=_u8s8_is_exact())
+    return Capabilities(exact_u8s8=native(_u8s8_is_exact))
 
 
 def _u8s8_is_exact() -> bool:
@@ -38,7 +40,8 @@ def _u8s8_is_exact() -> bool:
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(_PROBE), options, providers=[CPU])
+    with fork.held_off:
+        session = onnxruntime.InferenceSession(str(_PROBE), options, providers=[CPU])
     for rows in (1, 7):
         largest = np.full((rows, 64), 255, np.uint8)
         if not (session.run(None, {"x": largest})[0] == 64 * 255 * 127).all():

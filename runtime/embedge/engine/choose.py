@@ -1,4 +1,4 @@
-"""Which variant of a bundle to run, and by which of its graphs: from what the manifest declares, and nothing else."""
+"""Which variant of a bundle to run, and by which of its graphs: from what the manifest declares and the machine can."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class Choice(NamedTuple):
 
 
 def choose(variants: Mapping[str, Variant], asked: str, provider: str, capabilities: Capabilities) -> Choice:
-    """What to run on ``provider``, in ONNX Runtime's name: ``asked``, or for ``"auto"`` the first that suits it.
+    """What to run on ``provider``, in ONNX Runtime's name: ``asked``, or for ``"auto"`` the first suited that can run.
 
     A variant suits the device that it was written for, the first of its ``devices``; fp32 is written for any. It runs
     on the others of ``devices`` too, where it is asked for by name. So the CPU runs fp16, but only by name, since it
@@ -47,27 +47,28 @@ def choose(variants: Mapping[str, Variant], asked: str, provider: str, capabilit
         if not suited:
             known = ", ".join(f"{name} (for {' and '.join(variant.devices)})" for name, variant in variants.items())
             raise ProviderError(f"the bundle has nothing for {provider}, only {known}: {_advice(suited, provider)}")
-        return Choice(suited[0], _graph(suited[0], variants[suited[0]], capabilities))
+        return _first_that_runs({name: variants[name] for name in suited}, capabilities)
     devices = variants[asked].devices
     if device not in (None, *devices) and ANY_DEVICE not in devices:
         raise ProviderError(
             f"variant {asked!r} is for {' and '.join(devices)}, not for {provider}: {_advice(suited, provider)}"
         )
-    return Choice(asked, _graph(asked, variants[asked], capabilities))
+    return _first_that_runs({asked: variants[asked]}, capabilities)
 
 
-def _graph(name: str, variant: Variant, capabilities: Capabilities) -> Graph:
+def _first_that_runs(variants: Mapping[str, Variant], capabilities: Capabilities) -> Choice:
     lacking: list[str] = []
-    for graph in variant.graphs:
-        missing = capabilities.lacks(graph.needs)
-        if graph.execution not in EXECUTIONS:
-            missing.append(f"{graph.execution} execution")
-        if not missing:
-            return graph
-        lacking += missing
+    for name, variant in variants.items():
+        for graph in variant.graphs:
+            missing = capabilities.lacks(graph.needs)
+            if graph.execution not in EXECUTIONS:
+                missing.append(f"{graph.execution} execution")
+            if not missing:
+                return Choice(name, graph)
+            lacking += missing
     raise ProviderError(
-        f"variant {name!r} can't run here: its graphs need {', '.join(dict.fromkeys(lacking))}; "
-        "use another variant or a newer embedge"
+        f"variant {' or '.join(map(repr, variants))} can't run here: its graphs need "
+        f"{', '.join(dict.fromkeys(lacking))}; use another variant or a newer embedge"
     )
 
 

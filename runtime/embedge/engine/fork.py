@@ -1,6 +1,7 @@
 """What to do in a forked child, which has a copy of every lock and session but none of the parent's other threads."""
 
 import os
+import threading
 import weakref
 from typing import Protocol
 
@@ -17,6 +18,12 @@ class Forked(Protocol):
         """Called in the child."""
 
 
+held_off = threading.RLock()
+"""Held while ONNX Runtime makes or destroys a session: it has locks of its own, which a child would find locked.
+
+A thread that holds it may fork all the same, as a signal handler may.
+"""
+
 # A hook can't be taken back, so there is one for all, and it lets what it calls be collected.
 _watched: "weakref.WeakSet[Forked]" = weakref.WeakSet()
 
@@ -26,10 +33,11 @@ def watch(owner: Forked) -> None:
     _watched.add(owner)
 
 
-def _after_fork() -> None:
+def _in_child() -> None:
+    held_off.release()
     for owner in list(_watched):
         owner.after_fork()
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=held_off.acquire, after_in_parent=held_off.release, after_in_child=_in_child)

@@ -9,17 +9,18 @@ that it meets and kept for each thread (the cache in onnxruntime's ``cudnn_flash
 cores work on multiples of 8. Which budget of tokens is best was not measured.
 """
 
-import threading
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from embedge.engine import fork
 from embedge.engine.calls import Calls
 from embedge.engine.ort import CUDA, onnxruntime
 from embedge.engine.plan import plan_padded
-from embedge.engine.sessions import SessionMaker, abandon, failures_told
+from embedge.engine.sessions import CLOSED, SessionMaker, SessionPool, failures_told
+from embedge.engine.shutdown import native
+from embedge.engine.threads import Slots
 from embedge.errors import ProviderError
 from embedge.vectors import FloatArray
 
@@ -40,57 +41,47 @@ class PaddedEngine:
         The session is made at once, and runs once where it is not the CPU's: a GPU that the kernels were not compiled
         for, or a library that is loaded late, shows only then. Errors as in `SessionMaker`.
         """
-        self._maker = maker
-        self._threads = threads
+        self._sessions = SessionPool(maker, threads=threads, integer=False)
         self._width = width
         self._max_tokens = max_tokens
         self._device = "cuda" if maker.providers[0] == CUDA else "cpu"
-        self._calls = Calls()
-        self._lock = threading.Lock()
-        self._session: onnxruntime.InferenceSession | None = maker.make(threads)
-        self.fallback = maker.fallback(self._session)
+        self._turns = Slots(1)
+        self.calls = Calls(CLOSED, self._sessions.close)
         """See :class:`embedge.engine.Engine`."""
-        fork.watch(self)
         if not maker.on_cpu:
             self._run_batch([[0, 0]])
 
+    @property
+    def fallback(self) -> str | None:
+        """See :class:`embedge.engine.Engine`."""
+        return self._sessions.fallback
+
     def run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
         """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``."""
-        vectors = np.empty((len(ids), self._width), np.float32)
-        with self._calls.under_way():
-            for group in plan_padded([len(tokens) for tokens in ids], _TOKENS_PER_BATCH[self._device]):
-                with self._lock:
-                    vectors[group] = self._run_batch([ids[index] for index in group])
-        return vectors
+        return self.calls.run(lambda: self._run(ids))
 
-    def close(self) -> None:
-        """Wait for the calls under way, then let the session go."""
-        self._calls.close()
-        self._session = None
+    def _run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
+        vectors = np.empty((len(ids), self._width), np.float32)
+        for group in plan_padded([len(tokens) for tokens in ids], _TOKENS_PER_BATCH[self._device]):
+            rows = [ids[index] for index in group]
+            vectors[group] = native(partial(self._turns.run, partial(self._run_batch, rows)))
+        return vectors
 
     def _run_batch(self, rows: Sequence[Sequence[int]]) -> FloatArray:
         """Shape: ragged ``(batch, tokens)`` -> ``(batch, width)``."""
-        if self._session is None:
-            self._session = self._maker.make(self._threads)
         ids = pad(rows, self._max_tokens)
+        session = self._sessions.get(ids.size, spread=True)
         with failures_told(*ids.shape):
-            binding = self._session.io_binding()
+            binding = session.io_binding()
             uploaded = onnxruntime.OrtValue.ortvalue_from_numpy(ids, self._device, 0)
             binding.bind_ortvalue_input("input_ids", uploaded)
             binding.bind_output("embedding", self._device, 0)
-            self._session.run_with_iobinding(binding)
+            session.run_with_iobinding(binding)
             vectors: FloatArray = binding.copy_outputs_to_cpu()[0][: len(rows)]
         # The export compares on a CPU, whose fused operators compute in float32, so it can't see every overflow.
         if not np.isfinite(vectors).all():
             raise ProviderError("fp16 overflowed: a vector is not finite; use variant 'fp32' of this model")
         return vectors
-
-    def after_fork(self) -> None:
-        """Let a new session be made, see :mod:`.fork`; the lock may be held by a thread that the child lacks."""
-        if self._session is not None:
-            abandon(self._session)
-        self._session = None
-        self._lock = threading.Lock()
 
 
 def pad(rows: Sequence[Sequence[int]], max_tokens: int) -> npt.NDArray[np.int64]:

@@ -30,13 +30,8 @@ def resolve(names: Sequence[str]) -> list[str]:
     Raises:
         ProviderError: a provider that can't be had here; the message says why and what to do.
     """
-    if not isinstance(names, list | tuple):
-        raise ProviderError(f"providers must be a list, not {names!r}: such as providers=['cuda']")
     if not names:
         raise ProviderError("providers is empty: name one, such as providers=['cuda'], or pass None for the CPU")
-    for name in names:
-        if not isinstance(name, str):
-            raise ProviderError(f"a provider is a name, not {name!r}; options of a provider can't be given")
     resolved = [str(PROVIDERS.get(name, name)) for name in names]
     if len(set(resolved)) < len(resolved):
         raise ProviderError(f"providers {', '.join(names)}: one is there twice")

@@ -1,7 +1,7 @@
 """Texts of equal length side by side on threads, without padding: how all variants but fp16 run.
 
 Every run keeps to one thread, and as many runs as there are threads go side by side (:mod:`.plan`). A single text is
-spread over all threads instead.
+spread over all threads instead, and so may be a short list.
 
 Measured with bge-small's architecture, int8, on two cores with AVX512-VNNI that others use too (ONNX Runtime 1.32):
 
@@ -12,23 +12,24 @@ Measured with bge-small's architecture, int8, on two cores with AVX512-VNNI that
   costs more than it gains: 128 tokens 28 ms on one thread, 50 ms on two. Give ``threads=1`` there.
 - The threads that a text was spread over wait for the next one busily, for some 50 ms: a list of 32 texts right after
   a single one takes 71 to 85 ms instead of 47 to 54. Letting them sleep (``session.force_spinning_stop``) would make a
-  single text every 50 ms take 7 instead of 4.4 to 5.2, so they wait.
+  single text every 50 ms take 7 instead of 4.4 to 5.2, so they wait, and short lists use them then.
 """
 
-import threading
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 
-from embedge.engine import fork
 from embedge.engine.calls import Calls
 from embedge.engine.plan import plan
-from embedge.engine.sessions import SessionMaker, SessionPool, failures_told
+from embedge.engine.sessions import CLOSED, SessionMaker, SessionPool, failures_told
+from embedge.engine.shutdown import ending, native
+from embedge.engine.threads import Slots, share
 from embedge.vectors import FloatArray
 
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+# How long the threads that a text was spread over wait busily for the next one.
+_AWAKE_S = 0.05
 
 
 class RaggedEngine:
@@ -42,10 +43,10 @@ class RaggedEngine:
         self._sessions = SessionPool(maker, threads=threads, integer=integer)
         self._threads = threads
         self._width = width
-        self._calls = Calls()
-        self._pool: ThreadPoolExecutor | None = None
-        self.after_fork()
-        fork.watch(self)
+        self._slots = Slots(threads)
+        self._awake_until = 0.0
+        self.calls = Calls(CLOSED, self._sessions.close)
+        """See :class:`embedge.engine.Engine`."""
         if not maker.on_cpu:
             self.run([[0, 0]])
 
@@ -56,58 +57,27 @@ class RaggedEngine:
 
     def run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
         """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``."""
-        with self._calls.under_way() as alone:
-            vectors = np.empty((len(ids), self._width), np.float32)
-            groups = plan([len(tokens) for tokens in ids], self._threads)
-            if 2 * len(groups) <= max(2, self._threads):
-                # The threads are idle when nobody else calls, so that one text may have them all.
-                self._run_here(ids, groups, vectors, spread=alone)
-            else:
-                self._run_side_by_side(ids, groups, vectors)
+        return self.calls.run(lambda: self._run(ids))
+
+    def _run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
+        vectors = np.empty((len(ids), self._width), np.float32)
+
+        def run_group(group: list[int], *, spread: bool = False) -> None:
+            batch = np.array([ids[index] for index in group], np.int64)
+            session = self._sessions.get(batch.size, spread=spread)
+            with failures_told(*batch.shape):
+                vectors[group] = session.run(None, {"input_ids": batch})[0]
+
+        def run_in_slot(group: list[int]) -> None:
+            native(lambda: self._slots.run(lambda: run_group(group)))
+
+        awake = time.monotonic() < self._awake_until
+        groups, spread = plan([len(tokens) for tokens in ids], self._threads, awake=awake)
+        # The threads are idle when nobody else calls, so that one run may have them all.
+        if spread and not self.calls.others():
+            for group in groups:
+                native(partial(run_group, group, spread=True))
+            self._awake_until = time.monotonic() + _AWAKE_S
+        else:
+            share(groups, run_in_slot, helpers=0 if ending() else self._threads - 1)
         return vectors
-
-    def close(self) -> None:
-        """Wait for the calls under way, then end the threads."""
-        self._calls.close()
-        with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown()
-
-    def _run_here(
-        self, ids: Sequence[Sequence[int]], groups: list[list[int]], vectors: FloatArray, spread: bool
-    ) -> None:
-        """A few texts, on the caller's thread: not queued behind somebody else's thousands."""
-        for group in groups:
-            if spread:
-                self._run_group(ids, group, vectors, spread=True)
-            else:
-                with self._slots:
-                    self._run_group(ids, group, vectors, spread=False)
-
-    def _run_side_by_side(self, ids: Sequence[Sequence[int]], groups: list[list[int]], vectors: FloatArray) -> None:
-        from concurrent.futures import ThreadPoolExecutor  # takes 4 ms, which a start with one query does without
-
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="embedge")
-            futures = [self._pool.submit(self._run_group, ids, group, vectors, spread=False) for group in groups]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:  # Ctrl-C too: what is queued must not go on for minutes
-            for future in futures:
-                future.cancel()
-            raise
-
-    def _run_group(self, ids: Sequence[Sequence[int]], group: list[int], vectors: FloatArray, *, spread: bool) -> None:
-        batch = np.array([ids[index] for index in group], np.int64)
-        session = self._sessions.get(batch.size, spread=spread)
-        with failures_told(*batch.shape):
-            vectors[group] = session.run(None, {"input_ids": batch})[0]
-
-    def after_fork(self) -> None:
-        """Make anew what a thread that the child lacks may have held, see :mod:`.fork`."""
-        self._lock = threading.Lock()
-        self._slots = threading.Semaphore(self._threads)
-        self._pool = None

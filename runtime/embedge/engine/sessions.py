@@ -6,13 +6,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from embedge.bundle import Bundle
 from embedge.engine import fork
 from embedge.engine.choose import Choice
+from embedge.engine.files import LoadedFiles
 from embedge.engine.ort import CPU, CUDA, TENSORRT, onnxruntime
+from embedge.engine.shutdown import native
 from embedge.engine.weights import Unsigned
-from embedge.errors import BundleCorrupt, BundleError, ProviderError
-from embedge.stamps import stamp
+from embedge.errors import BundleError, ProviderError
+
+CLOSED = "this Embedder is closed; load it again"
+"""What calls get after :meth:`embedge.Embedder.close`."""
 
 # Tokens up to which a single thread on weights that are not packed is sooner done than another session is made.
 _SHORT = 64
@@ -23,15 +29,17 @@ _OPTIONS = {CUDA: {"enable_skip_layer_norm_strict_mode": "1", "use_tf32": "0"}}
 
 
 class SessionMaker:
-    """Makes sessions of one graph of a bundle, as long as its files stay those that were loaded."""
+    """Makes sessions of one graph of a bundle, as long as its files have the bytes that were loaded."""
 
     def __init__(self, bundle: Bundle, choice: Choice, providers: Sequence[str]) -> None:
         """``providers`` have ONNX Runtime's names. ``BundleError`` where the weights can't be read."""
         variant = bundle.manifest.variants[choice.variant]
-        graph, weights = bundle.file(choice.graph.file).absolute(), bundle.file(variant.weights).absolute()
-        # Sessions are made later too, from what may then be other files, or another working directory.
-        self._graph = graph
-        self._stamps = {path: stamp(path) for path in (graph, weights)}
+        self._graph, self._weights = choice.graph.file, variant.weights
+        self._files = LoadedFiles(bundle, (self._graph, self._weights))
+        graph, weights = bundle.file(self._graph), bundle.file(self._weights)
+        # ONNX Runtime follows no link that leads out of the graph's directory, nor out of where that is a link to.
+        places = (graph.parent.resolve(), graph.resolve().parent)
+        self._scattered = not any(weights.resolve().is_relative_to(place) for place in places)
         self._unsigned = Unsigned.load(weights, variant.codes) if choice.graph.unsigned else None
         self.providers = list(providers)
         self._forked = False
@@ -46,17 +54,11 @@ class SessionMaker:
         """A session whose operators run on ``threads`` threads, with weights packed for them or as they lie.
 
         Raises:
-            BundleCorrupt: a file was replaced.
+            BundleCorrupt: a file was removed or has other bytes.
             BundleError: the graph can't be loaded.
-            ProviderError: it can't be loaded on these providers.
+            ProviderError: it can't be loaded on these providers, or there is too little memory or no further thread.
         """
-        for path, loaded in self._stamps.items():
-            try:
-                replaced = stamp(path) != loaded
-            except OSError:
-                replaced = True
-            if replaced:
-                raise BundleCorrupt(f"{path} was replaced or removed after the bundle was loaded; load it again")
+        directory = self._files.check()
         if self._forked and (CUDA in self.providers or TENSORRT in self.providers):
             raise ProviderError(fork.NO_CUDA)
         options = _options(threads, packed=packed)
@@ -65,7 +67,12 @@ class SessionMaker:
         if self._unsigned:
             for name, value in self._unsigned.values.items():
                 options.add_initializer(name, value)
-        return _create(self._graph, options, self.providers)
+        if self._scattered:  # so it gets the bytes, which it copies
+            data = np.fromfile(directory / self._weights, np.uint8)
+            options.add_external_initializers_from_files_in_memory([self._weights], [data], [data.size])
+        session = native(lambda: _create(directory / self._graph, options, self.providers))
+        session.weights = self._unsigned  # which it does not copy: they have to last as long as the session
+        return session
 
     def fallback(self, session: onnxruntime.InferenceSession) -> str | None:
         """What of a session runs on the CPU although other providers were asked for; ``None`` where nothing does.
@@ -78,6 +85,11 @@ class SessionMaker:
         from embedge.engine.providers import find_fallback  # not needed at a start on the CPU
 
         return find_fallback(session, self.providers)
+
+    def close(self) -> None:
+        """Let the weights and files go; no sessions can be made any more."""
+        self._unsigned = None
+        self._files.close()
 
     def after_fork(self) -> None:
         """See :mod:`.fork`."""
@@ -129,6 +141,13 @@ class SessionPool:
                 self._sessions[threads] = self._maker.make(threads)
             return self._sessions[threads]
 
+    def close(self) -> None:
+        """Let the sessions go, and what they are made of."""
+        with fork.held_off:
+            self._first, self._sessions = [], {}
+        self._maker.close()
+        _trim()
+
     def after_fork(self) -> None:
         """Let new sessions be made, see :mod:`.fork`."""
         for session in [*self._first, *self._sessions.values()]:
@@ -146,6 +165,12 @@ def abandon(session: onnxruntime.InferenceSession) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
 
 
+def _trim() -> None:
+    """Give freed memory back to the system. glibc keeps it for later: 40 MB of the two sessions of bge-small."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 @contextlib.contextmanager
 def failures_told(texts: int, tokens: int) -> Iterator[None]:
     """``ProviderError`` for whatever ONNX Runtime raises while it runs ``texts`` texts of ``tokens`` tokens."""
@@ -153,7 +178,16 @@ def failures_told(texts: int, tokens: int) -> Iterator[None]:
         yield
     except Exception as exc:
         batch = "a text" if texts == 1 else f"{texts} texts"
-        raise ProviderError(f"ONNX Runtime failed on {batch} of {tokens} tokens: {exc}") from exc
+        raise ProviderError(f"ONNX Runtime failed on {batch} of {tokens} tokens: {_shortage(exc) or exc}") from exc
+
+
+def _shortage(error: Exception) -> str | None:
+    """What the system has no more of, with what to do; ``None`` where ``error`` has another reason."""
+    if "pthread_create failed" in str(error):
+        return "no further thread can be started here (a limit of processes); load the bundle with threads=1"
+    if isinstance(error, MemoryError) or "bad_alloc" in str(error) or "allocate memory" in str(error):
+        return "there is too little memory (a limit of this process or its control group)"
+    return None
 
 
 def _options(threads: int, *, packed: bool) -> onnxruntime.SessionOptions:
@@ -167,16 +201,20 @@ def _options(threads: int, *, packed: bool) -> onnxruntime.SessionOptions:
         options.add_session_config_entry("session.disable_prepacking", "1")
     # Plans kept for each length of text, which save no time here and cost 2 ms at the start.
     options.enable_mem_pattern = False
-    options.log_severity_level = 3  # errors; they are raised as exceptions besides
+    options.log_severity_level = 4  # not its errors, which are raised as exceptions
     return options
 
 
 def _create(graph: Path, options: onnxruntime.SessionOptions, providers: Sequence[str]) -> onnxruntime.InferenceSession:
     chosen = [(name, _OPTIONS.get(name, {})) for name in providers]
     try:
-        # Without fallback: it would go on with the CPU, after a few lines on standard output.
-        session = onnxruntime.InferenceSession(str(graph), options, providers=chosen, enable_fallback=0)
+        with fork.held_off:
+            # Without fallback: it would go on with the CPU, after a few lines on standard output.
+            session = onnxruntime.InferenceSession(str(graph), options, providers=chosen, enable_fallback=0)
     except Exception as exc:
+        shortage = _shortage(exc)
+        if shortage:
+            raise ProviderError(f"{graph.name} can't be loaded: {shortage}") from exc
         if providers == [CPU]:
             raise BundleError(f"ONNX Runtime {onnxruntime.__version__} can't load {graph}: {exc}") from exc
         raise ProviderError(f"ONNX Runtime can't run {graph} on {', '.join(providers)}: {exc}") from exc

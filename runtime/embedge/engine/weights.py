@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embedge.engine import fork
 from embedge.engine.ort import onnxruntime
 from embedge.errors import BundleError
 from embedge.manifest import Tensor
@@ -24,13 +25,12 @@ from embedge.stamps import stamp
 # Read and turned while it lies in the cache.
 _BLOCK = 1 << 18
 
-# Weights in use, so that they are turned once in a process. Not guarded by a lock, which a forked child might inherit
-# locked: two threads that load one bundle at the same moment may turn it twice.
+# Weights in use, so that they are turned once in a process.
 _in_use: "weakref.WeakValueDictionary[tuple[Any, ...], Unsigned]" = weakref.WeakValueDictionary()
 
 
 class Unsigned:
-    """The codes of a weights file plus 128; must outlive the sessions that it is given to."""
+    """The codes of a weights file plus 128; must outlive the sessions that it is given to, which do not copy it."""
 
     def __init__(self, path: Path, codes: Mapping[str, Tensor]) -> None:
         """Read the tensors ``codes`` of the file ``path``."""
@@ -43,7 +43,8 @@ class Unsigned:
     def load(cls, path: Path, codes: Mapping[str, Tensor]) -> "Unsigned":
         """Those of ``path``, from another embedder of this process where there is one."""
         key = (path.absolute(), *stamp(path), *codes.items())
-        return _in_use.get(key) or _in_use.setdefault(key, cls(path, codes))
+        with fork.held_off:  # for others that load it at the same moment; a forked child never finds this lock held
+            return _in_use.get(key) or _in_use.setdefault(key, cls(path, codes))
 
 
 def _read(file: FileIO, tensor: Tensor) -> npt.NDArray[np.uint8]:

@@ -1,27 +1,26 @@
 """Whether a bundle has the bytes that were sealed, and whether this machine computes it right."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from embedge import fingerprint
 from embedge.bundle import Bundle
-from embedge.embedder import start
+from embedge.embedder import resolve_providers, start
 from embedge.engine.capabilities import capabilities
 from embedge.engine.choose import choose
-from embedge.engine.cpus import cpu_budget
-from embedge.engine.ort import CPU
 from embedge.errors import ProviderError
 
 
 class Check(NamedTuple):
-    """What became of one variant."""
+    """What :func:`verify` found of one variant."""
 
     variant: str
     cosine: float | None
-    """The least to the sealed vectors; ``None`` where the variant can't run here."""
+    """The smallest cosine to the sealed vectors; ``None`` where the variant can't run here."""
     smallest: float
-    """What :attr:`cosine` has to be at the least, by what was measured between CPUs."""
+    """The minimum that :attr:`cosine` must reach, by what was measured between CPUs."""
     reason: str | None
     """Why the variant can't run here."""
 
@@ -32,20 +31,26 @@ class Check(NamedTuple):
         return self.cosine is None or self.cosine >= self.smallest
 
 
-def verify(path: str | os.PathLike[str], *, providers: Sequence[str] | None = None) -> list[Check]:
+def verify(path: str | os.PathLike[str], *, providers: str | Sequence[str] | None = None) -> list[Check]:
     """Hash every file of the bundle at ``path``, then compare each variant's vectors with those it was sealed with.
 
-    ``providers`` are those of :meth:`embedge.Embedder.load`. Look at :attr:`Check.passed` of each.
+    >>> from embedge import verify
+    >>> all(check.passed for check in verify("models/bge-small-en"))
+    True
+
+    Args:
+        path: a directory that ``embedge export`` wrote.
+        providers: as for :meth:`embedge.Embedder.load`.
+
+    Returns:
+        A :class:`Check` of each variant; look at its :attr:`Check.passed`.
 
     Raises:
         BundleError: no bundle there, or (``BundleCorrupt``) its bytes are not the sealed ones.
-        ProviderError: a provider that can't be had here.
+        ProviderError: a provider that is unavailable here.
+        TypeError: an argument of the wrong type.
     """
-    resolved = [CPU]
-    if providers is not None:
-        from embedge.engine.providers import resolve
-
-        resolved = resolve(providers)
+    resolved = resolve_providers(providers)
     bundle = Bundle.open(path)
     bundle.verify()
     return [_check(bundle, name, resolved) for name in bundle.manifest.variants]
@@ -58,5 +63,6 @@ def _check(bundle: Bundle, name: str, providers: Sequence[str]) -> Check:
         choice = choose(variants, name, providers[0], capabilities())
     except ProviderError as exc:
         return Check(name, None, smallest, str(exc))
-    with start(bundle, choice, threads=cpu_budget().threads, providers=providers) as model:
+    with start(bundle, choice, providers=providers) as model, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the texts are truncated as they were when they were sealed
         return Check(name, fingerprint.cosine(model), smallest, None)

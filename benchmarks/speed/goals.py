@@ -1,4 +1,4 @@
-"""What embedge int8 is to reach against its peers, as ratios within one run."""
+"""What embedge int8 is to reach against its peers as they are tuned, as ratios within one run."""
 
 from typing import Any
 
@@ -8,16 +8,18 @@ _OURS = "embedge_int8"
 def goals(contenders: dict[str, Any]) -> list[dict[str, Any]]:
     """Each goal: what, the ratio of the medians, its range (extremes to extremes), the bound, whether it is met.
 
-    Where a contender that it takes was not measured, the ratio is None, and the goal is not met.
+    Each contender counts with its row that is tuned. Where one was not measured, the ratio is None, and the goal is
+    not met.
     """
-    peers = {name: values for name, values in contenders.items() if not name.startswith("embedge")}
+    tuned = {values["contender"]: values for values in contenders.values() if values["tuned"]}
+    peers = {name: values for name, values in tuned.items() if not name.startswith("embedge")}
     judged = []
     for tokens in (8, 16, 32):
         latency = (f"query_{tokens}", "p50_ms")
         best = min(peers, key=lambda name: _at(peers[name], latency)["median"], default="")
         label = f" ({peers[best]['label']})" if best else ""
         what = f"latency of a query of {tokens} tokens, to the best peer{label}"
-        judged.append(_judge(what, contenders, best, latency, at_most=0.75))
+        judged.append(_judge(what, tuned, best, latency, at_most=0.75))
     others: tuple[tuple[str, str, tuple[str, ...], float | None, float | None], ...] = (
         ("throughput of the corpus, to fastembed int8", "fastembed_int8", ("corpus", "texts_per_s"), None, 3.0),
         ("cold start, to fastembed int8", "fastembed_int8", ("cold_start_s",), 0.3, None),
@@ -26,7 +28,7 @@ def goals(contenders: dict[str, Any]) -> list[dict[str, Any]]:
         ("loss of fidelity (1 - mean cosine), to OpenVINO int8", "openvino_int8", ("fidelity", "loss"), 1.0, None),
     )
     for what, peer, path, at_most, at_least in others:
-        judged.append(_judge(what, contenders, peer, path, at_most=at_most, at_least=at_least))
+        judged.append(_judge(what, tuned, peer, path, at_most=at_most, at_least=at_least))
     return judged
 
 

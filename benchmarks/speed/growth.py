@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import machine
 from benchmarks.speed import texts
 from benchmarks.speed.environments import ROOT
 from benchmarks.speed.models import prepare
@@ -35,6 +36,7 @@ def main() -> None:
     place, _ = prepare("bge-small", set())
     with Embedder.load(place / "bundle", variant="int8") as model:
         results: dict[str, Any] = {
+            "machine": machine(),
             "threads": model.threads,
             "by_length": _interleaved(model, {tokens: texts.texts_of(tokens, 1) for tokens in _LENGTHS}),
             "by_list": _interleaved(model, {count: texts.texts_of(16, count) for count in _LISTS}),

@@ -1,21 +1,26 @@
-"""Results where people read them: pictures beside the JSON files, and the README's table between its two marks.
+"""Results where people read them: pictures beside the JSON files, and tables between marks of README and docs.
 
-``python -m benchmarks.speed.publish``; the same files for the same results.
+``python -m benchmarks.speed.publish``; the same files for the same results. A mark is ``<!-- NAME -->``, and what
+stands between it and the next ``<!-- end -->`` is written anew from all results files that there are.
 """
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
+from benchmarks import export_cost, operators, start
+from benchmarks.speed import tables
 from benchmarks.speed.environments import ROOT
-from benchmarks.speed.tables import figure_text, with_table
+from benchmarks.speed.tables import figure_text
 
 RESULTS = ROOT / "benchmarks" / "results"
-README = ROOT / "README.md"
-_OURS, _PEERS = "#0b6e4f", "#9aa5b1"
+README, DOCS = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
+_OURS, _TUNED, _DEFAULT = "#0b6e4f", "#52606d", "#c3cbd3"
+_END = "<!-- end -->"
 
 mpl.use("svg")
 plt.rcParams.update(
@@ -31,11 +36,50 @@ plt.rcParams.update(
 
 
 def main() -> None:
-    speed = json.loads((RESULTS / "speed.json").read_text())
-    growth = json.loads((RESULTS / "growth.json").read_text())
-    _save(_bars(speed["contenders"]), "speed.svg")
-    _save(_growth(growth), "growth.svg")
-    README.write_text(with_table(README.read_text(encoding="utf-8"), speed), encoding="utf-8")
+    speeds = speed_results()
+    for speed in speeds:
+        _save(_bars(speed["contenders"]), f"speed-{speed['conditions']['kind']}.svg")
+    _save(_growth(_read(RESULTS / "growth.json")), "growth.svg")
+    for page in (README, DOCS):
+        page.write_text(published(page.read_text(encoding="utf-8"), speeds, RESULTS), encoding="utf-8")
+
+
+def speed_results() -> list[dict[str, Any]]:
+    """What ``make bench`` wrote on each kind of CPU; those with VNNI first."""
+    return [_read(path) for path in sorted(RESULTS.glob("speed-*.json"), reverse=True)]
+
+
+def published(page: str, speeds: list[dict[str, Any]], results: Path) -> str:
+    """``page`` with what stands at its marks made from ``speeds`` and the other files in ``results``."""
+    contents: dict[str, Callable[[], str]] = {
+        "speed: summary": lambda: "\n".join(tables.summary(speed) for speed in speeds),
+        "speed: all": lambda: "\n".join(tables.full(speed) for speed in speeds),
+        "start": lambda: start.table(_read(results / "start.json")),
+        "export": lambda: export_cost.table(_read(results / "export.json")),
+        "operators": lambda: operators.table(_read(results / "operators.json")),
+    }
+    for name, content in contents.items():
+        if f"<!-- {name} -->" in page:
+            page = filled(page, name, content())
+    return page
+
+
+def filled(page: str, name: str, content: str) -> str:
+    """``page`` with ``content`` between ``<!-- name -->`` and the next ``<!-- end -->``.
+
+    Raises:
+        ValueError: the page lacks one of the two.
+    """
+    before, mark, rest = page.partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(_END)
+    if not (mark and end):
+        raise ValueError(f"the page has no <!-- {name} --> with {_END} behind it; add them, a line each")
+    body = f"\n{content.strip()}\n\n" if content else ""
+    return f"{before}{mark}{body}{end}{after}"
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _save(figure: Any, name: str) -> None:
@@ -44,7 +88,7 @@ def _save(figure: Any, name: str) -> None:
 
 
 def _bars(contenders: dict[str, Any]) -> Any:
-    """Panels of horizontal bars, the whole range as a line."""
+    """Panels of horizontal bars, the whole range as a line; rows that are not tuned are pale."""
     panels: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
         ("Real paragraphs, texts per second", lambda c: c["corpus"]["texts_per_s"]),
         ("One query of 16 tokens, ms", lambda c: c["query_16"]["p50_ms"]),
@@ -52,15 +96,13 @@ def _bars(contenders: dict[str, Any]) -> Any:
         ("Peak memory, MB", lambda c: c["peak_rss_mb"]),
     )
     order = sorted(contenders, key=lambda name: contenders[name]["corpus"]["texts_per_s"]["median"])
-    figure, axes = plt.subplots(1, len(panels), figsize=(14, 0.42 * len(order) + 1), sharey=True)
+    colors = [
+        _OURS if name.startswith("embedge") else _TUNED if contenders[name]["tuned"] else _DEFAULT for name in order
+    ]
+    figure, axes = plt.subplots(1, len(panels), figsize=(14, 0.36 * len(order) + 1), sharey=True)
     for axis, (title, get) in zip(axes, panels, strict=True):
         values = [get(contenders[name]) for name in order]
-        medians = [value["median"] for value in values]
-        axis.barh(
-            [contenders[name]["label"] for name in order],
-            medians,
-            color=[_OURS if name.startswith("embedge") else _PEERS for name in order],
-        )
+        axis.barh([contenders[name]["label"] for name in order], [value["median"] for value in values], color=colors)
         widest = max(value["range"][1] for value in values)
         for row, value in enumerate(values):
             axis.plot(value["range"], [row, row], color="#333", linewidth=1)
@@ -96,7 +138,7 @@ def _growth(growth: dict[str, Any]) -> Any:
         [row["size"] for row in growth["by_corpus"]],
         [row["peak_rss_mb"] for row in growth["by_corpus"]],
         "s--",
-        color=_PEERS,
+        color=_DEFAULT,
     )
     memory.set_ylim(0, 1.5 * max(row["peak_rss_mb"] for row in growth["by_corpus"]))
     memory.set_ylabel("peak memory, MB (dashed)", fontsize=9)

@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.speed.contenders import Knobs
 from benchmarks.speed.environments import Unavailable, python_of
 
 CONTENDERS = Path(__file__).parent / "contenders"
 _TIMEOUT_S = 900
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
 def contender_names() -> list[str]:
@@ -31,12 +33,19 @@ def constants_of(name: str) -> dict[str, Any]:
     return constants
 
 
-def run_worker(name: str, constants: dict[str, Any], models: Path, threads: int, task: str) -> dict[str, Any]:
-    """What the worker measured, and the seconds from its start to its first vector."""
+def run_worker(
+    name: str, constants: dict[str, Any], models: Path, threads: int, task: str, knobs: Knobs
+) -> dict[str, Any]:
+    """What the worker measured, and the seconds from its start to its first vector.
+
+    Raises:
+        Unavailable: it failed or did not end.
+    """
     worker = Path(__file__).parent / "worker.py"
-    count = {variable: str(threads) for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    count = {variable: str(threads) for variable in _THREADS}
     quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true", "PYTHONWARNINGS": "ignore"}
     command = [str(python_of(constants["ENVIRONMENT"])), str(worker), name, str(models), str(threads), task]
+    command.append(json.dumps({key: value for key, value in knobs._asdict().items() if value}))
     begun = time.perf_counter()
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(

@@ -1,41 +1,42 @@
-"""The results of a run as text: printed, and as the table between two marks of the README."""
+"""The results of a run as text: printed, and as Markdown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks.machine import machine_text
+
 _COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
-    ("8 tok ms", lambda c: c["query_8"]["p50_ms"]),
-    ("16 tok ms", lambda c: c["query_16"]["p50_ms"]),
-    ("32 tok ms", lambda c: c["query_32"]["p50_ms"]),
-    ("32 p99 ms", lambda c: c["query_32"]["p99_ms"]),
-    ("128 tok ms", lambda c: c["documents_128"]["ms_per_text"]),
-    ("512 tok ms", lambda c: c["documents_512"]["ms_per_text"]),
-    ("corpus /s", lambda c: c["corpus"]["texts_per_s"]),
-    ("first time /s", lambda c: c["corpus"]["first_time_texts_per_s"]),
-    ("64 callers /s", lambda c: c["callers_64"].get("queries_per_s")),
-    ("cold start s", lambda c: c["cold_start_s"]),
-    ("import s", lambda c: c["import_s"]),
-    ("peak RSS MB", lambda c: c["peak_rss_mb"]),
+    ("8 tokens, ms", lambda c: c["query_8"]["p50_ms"]),
+    ("16 tokens, ms", lambda c: c["query_16"]["p50_ms"]),
+    ("32 tokens, ms", lambda c: c["query_32"]["p50_ms"]),
+    ("32, p99, ms", lambda c: c["query_32"]["p99_ms"]),
+    ("16 x 128 tokens, ms a text", lambda c: c["documents_128"]["ms_per_text"]),
+    ("4 x 512 tokens, ms a text", lambda c: c["documents_512"]["ms_per_text"]),
+    ("corpus, texts/s", lambda c: c["corpus"]["texts_per_s"]),
+    ("first pass, texts/s", lambda c: c["corpus"]["first_time_texts_per_s"]),
+    ("64 callers, queries/s", lambda c: c["callers_64"].get("queries_per_s")),
+    ("cold start, s", lambda c: c["cold_start_s"]),
+    ("import, s", lambda c: c["import_s"]),
+    ("peak memory, MB", lambda c: c["peak_rss_mb"]),
 )
-_SHORT = ("16 tok ms", "128 tok ms", "corpus /s", "cold start s", "peak RSS MB")
+_SUMMARY = ("16 tokens, ms", "corpus, texts/s", "cold start, s", "peak memory, MB")
+_PEERS_IN_SUMMARY = 4
 
-_BEGIN, _END = "<!-- benchmarks.speed.publish writes this", "<!-- to here -->"
 
-
-def rows(results: dict[str, Any], *, short: bool = False) -> list[list[str]]:
+def rows(contenders: Sequence[dict[str, Any]], *, short: bool = False) -> list[list[str]]:
     """A header and a line for each contender, the most texts per second first; ``short`` leaves columns out."""
-    columns = [column for column in _COLUMNS if not short or column[0] in _SHORT]
-    table = [["", *(name for name, _ in columns), "installed MB", "files MB", "cosine mean", "least"]]
-    by_throughput = sorted(results["contenders"].values(), key=lambda c: -c["corpus"]["texts_per_s"]["median"])
-    for contender in by_throughput:
+    columns = [column for column in _COLUMNS if not short or column[0] in _SUMMARY]
+    sizes = [] if short else ["installed, MB", "files, MB"]
+    table = [["", *(name for name, _ in columns), *sizes, "cosine, mean", "min"]]
+    for contender in sorted(contenders, key=_throughput, reverse=True):
         values = [get(contender) for _, get in columns]
         fidelity = contender["fidelity"] or {"mean_cosine": float("nan"), "min_cosine": float("nan")}
+        mb = [] if short else [f"{contender['installed_mb']:.0f}", f"{contender['files_mb']:.0f}"]
         table.append(
             [
                 contender["label"],
                 *(figure_text(value["median"]) if value else "failed" for value in values),
-                f"{contender['installed_mb']:.0f}",
-                f"{contender['files_mb']:.0f}",
+                *mb,
                 f"{fidelity['mean_cosine']:.5f}",
                 f"{fidelity['min_cosine']:.4f}",
             ]
@@ -44,13 +45,13 @@ def rows(results: dict[str, Any], *, short: bool = False) -> list[list[str]]:
 
 
 def print_speed(results: dict[str, Any]) -> None:
-    """Conditions, the table, what could not be had, the goals."""
+    """Conditions, the table, what was unavailable, the goals."""
     for name, value in results["conditions"].items():
         print(f"{name}: {value}")
     for contender in results["contenders"].values():
         versions = ", ".join(f"{name} {version}" for name, version in contender["versions"].items())
         print(f"{contender['label']}: {versions}")
-    table = rows(results)
+    table = rows(list(results["contenders"].values()))
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row in table:
         figures = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
@@ -61,40 +62,66 @@ def print_speed(results: dict[str, Any]) -> None:
         print(f"{'met   ' if goal['met'] else 'MISSED'} {goal['goal']}: {_reached(goal)} (goal {goal['bound']})")
 
 
-def with_table(readme: str, speed: dict[str, Any]) -> str:
-    """``readme`` with what stands between its marks written anew from ``speed``."""
-    before, begin, rest = readme.partition(_BEGIN)
-    mark, _, rest = rest.partition("\n")
-    _, end, after = rest.partition(_END)
-    return f"{before}{begin}{mark}\n{markdown(speed)}{end}{after}"
+def summary(speed: dict[str, Any]) -> str:
+    """The rows of embedge, and of the four fastest projects beside it each one's fastest tuned row, as Markdown."""
+    chosen, projects = [], set[str]()
+    for contender in sorted(speed["contenders"].values(), key=_throughput, reverse=True):
+        project = contender["packages"][0]
+        if project == "embedge":
+            chosen.append(contender)
+        elif contender["tuned"] and project not in projects and len(projects) < _PEERS_IN_SUMMARY:
+            projects.add(project)
+            chosen.append(contender)
+    return f"{_table(rows(chosen, short=True))}\n{_measured(speed['conditions'])}\n"
 
 
-def markdown(speed: dict[str, Any]) -> str:
-    """The table, the goals and under which conditions they were measured."""
-    header, *body = rows(speed, short=True)
-    lines = [header, ["---", *["--:"] * (len(header) - 1)]]
-    lines += [[f"**{row[0]}**", *row[1:]] if row[0].startswith("embedge") else row for row in body]
-    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    goals = "".join(
-        f"| {goal['goal']} | {goal['bound']} | {_reached(goal)} | {'met' if goal['met'] else '**missed**'} |\n"
-        for goal in speed["goals"]
-    )
-    missing = "".join(f"- {label}: not measured: {reason}\n" for label, reason in speed["unavailable"].items())
+def full(speed: dict[str, Any]) -> str:
+    """The table, what the search found, the goals and the conditions, as Markdown."""
     conditions = speed["conditions"]
+    searched = [["texts/s on a third of the corpus", "candidates"]]
+    for contender in speed["contenders"].values():
+        found = speed["searched_texts_per_s"].get(contender["contender"])
+        if found and contender["tuned"]:
+            label = contender["label"].partition(",")[0].partition(" (tuned")[0]
+            searched.append([label, ", ".join(f"{knobs}: {figure_text(found[knobs])}" for knobs in found)])
+    goals = [["embedge int8, ratio", "goal", "reached", ""]]
+    goals += [
+        [goal["goal"], goal["bound"], _reached(goal), "met" if goal["met"] else "**missed**"] for goal in speed["goals"]
+    ]
+    missing = "".join(f"- {label}: not measured: {reason}\n" for label, reason in speed["unavailable"].items())
+    once = [c["label"] for c in speed["contenders"].values() if c["corpus"]["passes"] == 1]
+    passes = f"Embedded once, since that took more than 8 seconds: {'; '.join(once)}.\n\n" if once else ""
     return (
-        f"\n{table}\n{missing}Medians of {conditions['rounds']} rounds, {conditions['threads']} threads, "
-        f"{conditions['cpu']} with {', '.join(conditions['cpu_features'])}, {conditions['cpus']} CPUs, "
-        f"{conditions['memory_gb']} GB, Python {conditions['python']}. Versions, the spread and the other works are in "
-        "[`speed.json`](benchmarks/results/speed.json).\n\n"
-        f"| embedge int8, ratio | goal | reached | |\n|---|--:|--:|---|\n{goals}\n"
+        f"### {machine_text(conditions)}\n\n{_measured(conditions)}\n\n"
+        f"{_table(rows(list(speed['contenders'].values())))}\n{missing}{passes}{_table(goals)}\n{_table(searched)}"
     )
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Rows as Markdown; the first one is the header."""
+    header, *body = lines
+    lines = [header, ["---", *["--:"] * (len(header) - 1)], *body]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _table(lines: list[list[str]]) -> str:
+    bold = [[f"**{row[0]}**", *row[1:]] if row[0].startswith("embedge") else row for row in lines[1:]]
+    return markdown([lines[0], *bold])
+
+
+def _measured(conditions: dict[str, Any]) -> str:
+    return f"Medians of {conditions['rounds']} rounds, {conditions['threads']} threads, {machine_text(conditions)}."
+
+
+def _throughput(contender: dict[str, Any]) -> float:
+    return float(contender["corpus"]["texts_per_s"]["median"])
 
 
 def _reached(goal: dict[str, Any]) -> str:
     if goal["ratio"] is None:
         return "not measured"
-    least, most = goal["range"]
-    return f"{goal['ratio']:.2f} ({least:.2f} to {most:.2f})"
+    low, high = goal["range"]
+    return f"{goal['ratio']:.2f} ({low:.2f} to {high:.2f})"
 
 
 def figure_text(value: float) -> str:

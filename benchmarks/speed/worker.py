@@ -1,7 +1,7 @@
 """One contender in a fresh process: start, first vector, then the works; the measurements as JSON on the last line.
 
 Runs in the contender's own environment, so it needs nothing but the standard library and numpy:
-``python worker.py CONTENDER MODELS THREADS {speed|quick|vectors|start}``.
+``python worker.py CONTENDER MODELS THREADS {speed|quick|tune|vectors} KNOBS``, KNOBS being JSON.
 """
 
 import importlib
@@ -9,20 +9,27 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-Embed = Callable[[list[str]], Any]
 START = time.perf_counter()
+_QUERIES = 100
+# A corpus is embedded a second time, unless the first one took longer: engines that compile something for each new
+# length of text are not among those.
+_LONGEST_FIRST_S = 8.0
 
 
 def main() -> None:
     name, models, threads, task = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     sys.path.insert(0, str(Path(__file__).parents[2]))
     contender = importlib.import_module(f"benchmarks.speed.contenders.{name}")
+    from benchmarks.speed.contenders import Knobs, by_length
+
     imported = time.perf_counter()
-    embed = contender.load(models, threads)
+    knobs = Knobs(**json.loads(sys.argv[5]))
+    embed = contender.load(models, threads, knobs)
+    if knobs.sort:
+        embed = by_length(embed)
     loaded = time.perf_counter()
     embed(["what runs at the edge?"])
     # The parent stops its clock for the cold start when it reads this line.
@@ -37,32 +44,47 @@ def main() -> None:
         from benchmarks.speed import texts
 
         result["vectors"] = [[float(x) for x in vector] for vector in embed(texts.fidelity_texts())]
-    elif task != "start":
+    elif task == "tune":
+        from benchmarks.speed import texts
+
+        some = texts.tuning_texts()
+        result["texts_per_s"] = len(some) / min(_time_corpus(embed, some))
+    else:
         result |= _works(embed, quick=task == "quick", thread_safe=contender.THREAD_SAFE)
         result["peak_rss_mb"] = _peak_rss_mb()
     print(json.dumps(result), flush=True)
 
 
-def _works(embed: Embed, *, quick: bool, thread_safe: bool) -> dict[str, Any]:
+def _works(embed: Any, *, quick: bool, thread_safe: bool) -> dict[str, Any]:
     from benchmarks.speed import texts
 
     works: dict[str, Any] = {}
     for tokens in (8, 16, 32):
-        times = _time_each(embed, [[text] for text in texts.texts_of(tokens, 30 if quick else 100)])
+        times = _time_each(embed, [[text] for text in texts.texts_of(tokens, 30 if quick else _QUERIES)])
         works[f"query_{tokens}"] = {"p50_ms": 1e3 * _quantile(times, 0.5), "p99_ms": 1e3 * _quantile(times, 0.99)}
     for tokens, count in ((128, 16), (512, 4)):
         documents = texts.texts_of(tokens, count)
         times = _time_each(embed, [documents] * (1 if quick else 2), warm=documents[:2])
         works[f"documents_{tokens}"] = {"ms_per_text": 1e3 * min(times) / count}
     corpus = texts.corpus()
-    # Twice, since some engines compile something for every new length of text.
-    first, again = (len(corpus) / seconds for seconds in _time_each(embed, [corpus, corpus], warm=corpus[::20]))
-    works["corpus"] = {"texts_per_s": again, "first_time_texts_per_s": first, "texts": len(corpus)}
-    works["callers_64"] = _callers(embed, thread_safe, per_caller=1 if quick else 4)
+    passes = _time_corpus(embed, corpus)
+    works["corpus"] = {
+        "texts_per_s": len(corpus) / passes[-1],
+        "first_time_texts_per_s": len(corpus) / passes[0],
+        "texts": len(corpus),
+        "passes": len(passes),
+    }
+    works["callers_64"] = _callers(embed, thread_safe, per_caller=1 if quick else 2)
     return works
 
 
-def _time_each(embed: Embed, lists: list[list[str]], warm: list[str] | None = None) -> list[float]:
+def _time_corpus(embed: Any, some: list[str]) -> list[float]:
+    """Seconds for all of ``some``, once or twice."""
+    times = _time_each(embed, [some], warm=some[::20])
+    return times if times[0] > _LONGEST_FIRST_S else [*times, *_time_each(embed, [some], warm=some[:1])]
+
+
+def _time_each(embed: Any, lists: list[list[str]], warm: list[str] | None = None) -> list[float]:
     for _ in range(1 if warm else 5):
         embed(warm or lists[0])
     times = []
@@ -73,7 +95,7 @@ def _time_each(embed: Embed, lists: list[list[str]], warm: list[str] | None = No
     return times
 
 
-def _callers(embed: Embed, thread_safe: bool, per_caller: int) -> dict[str, Any]:
+def _callers(embed: Any, thread_safe: bool, per_caller: int) -> dict[str, Any]:
     """64 threads, each with one query of 16 tokens after the other."""
     from benchmarks.speed import texts
 

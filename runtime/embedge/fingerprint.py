@@ -1,4 +1,4 @@
-"""A few texts whose vectors every bundle carries, to tell whether this machine computes them right."""
+"""A few texts whose vectors every bundle carries, to check whether this machine computes them right."""
 
 import base64
 

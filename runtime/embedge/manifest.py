@@ -84,7 +84,7 @@ class Variant(NamedTuple):
     codes: dict[str, Tensor]
     """The int8 matrices of ``weights``, by their names in the graphs; none where the matrices are float."""
     devices: tuple[str, ...]
-    """``"cpu"``, ``"cuda"`` or ``"any"``: first the one it is written for, then others that run it if asked by name."""
+    """``"cpu"``, ``"cuda"`` or ``"any"``: first the one it is written for, then others that run it by name only."""
     recipe: str
 
     @property

@@ -160,5 +160,6 @@ def _check_surrogates(texts: Sequence[tuple[int, str]]) -> None:
         except UnicodeEncodeError as exc:
             raise InputError(
                 f"texts[{index}] has half of a surrogate pair at character {exc.start} ({text[exc.start]!a}); "
-                "decode it with errors='replace', or mend it by text.encode('utf-16', 'surrogatepass').decode('utf-16')"
+                "decode it with errors='replace', or join the halves: "
+                "text.encode('utf-16', 'surrogatepass').decode('utf-16')"
             ) from exc

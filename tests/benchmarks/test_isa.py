@@ -1,5 +1,6 @@
 """What `make isa` makes of what the CPUs gave; the emulation itself is run by `make isa`."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -35,8 +36,9 @@ def unit_vectors(noise: float = 0.0) -> FloatArray:
 
 def ran(noise: float = 0.0, **changes: Any) -> Ran:
     """A variant whose vectors have the cosine ``1 - noise ** 2 / 2`` to the native ones, about."""
-    right = Ran(unit_vectors(noise), ["model.onnx"], graphs_agree=True, sha256="", fingerprint=0.9999999, seconds=1.0)
-    return replace(right, **changes)
+    vectors = unit_vectors(noise)
+    sha256 = hashlib.sha256(vectors.tobytes()).hexdigest()
+    return replace(Ran(vectors, ["model.onnx"], True, sha256, fingerprint=0.9999999, seconds=1.0), **changes)
 
 
 def good_run(cpu: Cpu) -> Run:
@@ -92,7 +94,7 @@ def test_fingerprints_are_asked_for_what_the_bundle_asks_for(bundle: Path) -> No
 def test_the_table_has_a_row_for_each_variant() -> None:
     lines = table([row for run in (NATIVE_RUN, good_run(HASWELL)) for row in rows(run, NATIVE_RUN)]).splitlines()
     assert len(lines) == 2 + 2 + 2
-    assert " ".join(lines[2].split()) == "native none no int8 1 1.000000 1.000000 20 0.999950 0.999950 1.000000 1.0"
+    assert " ".join(lines[2].split()) == "native none no int8 1 1.000000 1.000000 yes 0.999950 0.999950 1.000000 1.0"
     assert " ".join(lines[4].split()).startswith("Haswell qemu-x86_64 no int8 1 1.000000")
 
 
@@ -135,6 +137,28 @@ def test_without_apt_it_says_where_to_run(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(debian.MissingPart, match=r"there is no apt-get here: .* run it on Debian"):
         debian.unpack(["python3-minimal"], "arm64", tmp_path)
+
+
+def test_the_bits_of_other_vectors_are_others_however_near_they_are() -> None:
+    assert [row.same_bits for row in rows(good_run(HASWELL), NATIVE_RUN)] == [True, True]
+    near = ran(0.0001)
+    near.vectors[1:] = NATIVE_RUN.ran["fp32"].vectors[1:]
+    run = replace(NATIVE_RUN, ran={**NATIVE_RUN.ran, "fp32": near})
+    assert [(row.same_bits, row.native_min > 0.9999999) for row in rows(run, NATIVE_RUN)] == [
+        (True, True),
+        (False, True),
+    ]
+
+
+def test_cpus_with_the_same_instructions_gave_the_same_bits() -> None:
+    """The two emulated x86-64 CPUs are both AVX2 machines; by the hashes of the results that are kept."""
+    kept = json.loads((ROOT / "benchmarks" / "results" / "isa.json").read_text())["rows"]
+    hashes = {(row["cpu"], row["variant"]): row["sha256"] for row in kept}
+    for variant in ("int8", "fp32"):
+        assert len(hashes["Haswell", variant]) == 64
+        assert hashes["Haswell", variant] == hashes["Skylake-Server", variant]
+    for row in kept:
+        assert row["same_bits"] == (row["sha256"] == hashes["native", row["variant"]])
 
 
 def test_the_results_that_are_kept_miss_nothing_and_are_within_what_fingerprints_allow() -> None:

@@ -45,9 +45,9 @@ def test_a_signal_ends_a_long_run_with_one_line(bundle: Path, tmp_path: Path, nu
 
 
 @needs_signals
-def test_a_command_that_ignores_a_closed_terminal_goes_on(bundle: Path) -> None:
+def test_a_command_that_ignores_a_closed_terminal_goes_on(tiny: Path) -> None:
     """As after nohup."""
-    command = [*EMBEDGE, "embed", "--model", str(bundle)]
+    command = [*EMBEDGE, "embed", "--model", str(tiny)]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -62,8 +62,10 @@ def test_a_command_that_ignores_a_closed_terminal_goes_on(bundle: Path) -> None:
         running.stdin.flush()
         assert running.stdout.readline().startswith(b'{"index":0,')
         running.send_signal(signal.SIGHUP)
-        out, _ = running.communicate(b"second\n", timeout=60)
-        timer.cancel()
+        try:
+            out, _ = running.communicate(b"second\n", timeout=60)
+        finally:
+            timer.cancel()
     assert out.startswith(b'{"index":1,')
     assert running.returncode == 0
 

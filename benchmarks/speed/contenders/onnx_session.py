@@ -7,14 +7,14 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-from benchmarks.speed.contenders import Embed
+from benchmarks.speed.contenders import Embed, Knobs
 from benchmarks.speed.contenders.settings import longest, pool, pools_mean
 
 # The default of sentence-transformers and of most examples.
-_BATCH = 32
+_DEFAULT_BATCH = 32
 
 
-def load_padded(models: Path, graph: str, threads: int) -> Embed:
+def load_padded(models: Path, graph: str, threads: int, knobs: Knobs) -> Embed:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(models / graph), options, providers=["CPUExecutionProvider"])
@@ -23,11 +23,12 @@ def load_padded(models: Path, graph: str, threads: int) -> Embed:
     tokenizer.enable_truncation(longest(models))
     tokenizer.enable_padding()
     mean = pools_mean(models)
+    batch = knobs.batch or _DEFAULT_BATCH
 
     def embed(texts: list[str]) -> Any:
         vectors = []
-        for start in range(0, len(texts), _BATCH):
-            encoded = tokenizer.encode_batch(texts[start : start + _BATCH])
+        for start in range(0, len(texts), batch):
+            encoded = tokenizer.encode_batch(texts[start : start + batch])
             mask = np.array([text.attention_mask for text in encoded])
             inputs = {
                 "input_ids": np.array([text.ids for text in encoded]),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.speed.contenders import Embed
+from benchmarks.speed.contenders import Embed, Knobs
 from benchmarks.speed.contenders.optimum_model import load_model
 
 LABEL = "optimum int8"
@@ -11,7 +11,8 @@ PACKAGES = ("optimum-onnx", "onnxruntime", "transformers", "torch")
 FILES = ("onnx-vnni/model_quantized.onnx", "checkpoint/tokenizer.json")
 PREPARED_BY: tuple[str, ...] = ("onnx_files",)
 THREAD_SAFE = True
+CANDIDATES = ({"batch": 1}, {"batch": 8, "sort": True}, {"batch": 32, "sort": True})
 
 
-def load(models: Path, threads: int) -> Embed:
-    return load_model(models, "onnx-vnni", "model_quantized.onnx", threads)
+def load(models: Path, threads: int, knobs: Knobs) -> Embed:
+    return load_model(models, "onnx-vnni", "model_quantized.onnx", threads, knobs)

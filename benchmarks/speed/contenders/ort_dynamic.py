@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.speed.contenders import Embed
+from benchmarks.speed.contenders import Embed, Knobs
 from benchmarks.speed.contenders.onnx_session import load_padded
 
 LABEL = "onnxruntime, quantize_dynamic"
@@ -11,7 +11,8 @@ PACKAGES = ("onnxruntime", "tokenizers", "numpy")
 FILES = ("onnx-dynamic/model.onnx", "checkpoint/tokenizer.json")
 PREPARED_BY: tuple[str, ...] = ("onnx_files",)
 THREAD_SAFE = True
+CANDIDATES = ({"batch": 1}, {"batch": 8, "sort": True}, {"batch": 32, "sort": True})
 
 
-def load(models: Path, threads: int) -> Embed:
-    return load_padded(models, "onnx-dynamic/model.onnx", threads)
+def load(models: Path, threads: int, knobs: Knobs) -> Embed:
+    return load_padded(models, "onnx-dynamic/model.onnx", threads, knobs)

@@ -1,0 +1,68 @@
+"""What starts, exports and runs cost: the programs that measure it, on small models, and the results that are kept."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import export_cost, operators, start
+from benchmarks.machine import cpu_kind, machine
+from embedge import Bundle
+from embedge.engine.capabilities import capabilities
+
+
+def kept(path: Path) -> dict[str, Any]:
+    """A results file."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def test_a_start_is_measured_by_step_beside_the_imports_alone(tiny: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(tiny, tmp_path / "bundle"))
+    found = start.measure(bundle, rounds=2)
+    whole = found["seconds"]["first_vector"]
+    assert whole["min"] <= whole["median"] <= whole["max"]
+    assert "import numpy" in found["steps"]
+    assert list(found["steps"])[-1] == "first run"
+    assert all(step["min"] >= 0 for step in found["steps"].values())
+    assert found["peak_mb"] > 20
+    printed = start.table({"machine": machine(), **found})
+    assert f"{found['to_libraries']['first_vector']['median']:.2f}" in printed
+
+
+def test_an_export_is_measured_by_step_without_torch(tiny_checkpoint: Path) -> None:
+    found = export_cost.measure(tiny_checkpoint)
+    names = [step["step"] for step in found["steps"]]
+    assert names[0] == "importing the exporter"
+    assert names.count("quantizing the layers") == 1
+    assert abs(sum(step["seconds"] for step in found["steps"]) - found["seconds"]) < 0.1 * found["seconds"] + 0.1
+    assert found["peak_mb"] == max(step["peak_mb"] for step in found["steps"]) > 20
+    assert not found["torch_loaded"]
+    assert "torch loaded: no" in export_cost.table({"machine": machine(), **found})
+
+
+def test_the_shares_of_operators_are_of_the_graph_that_runs(tiny: Path) -> None:
+    found = operators.measure(tiny, lengths=(16, 32), runs=3)
+    for tokens in ("16", "32"):
+        shares = found["tokens"][tokens]["shares"]
+        assert sum(shares.values()) == pytest.approx(1, abs=0.01)
+        assert shares["MatMulIntegerToFloat"] > 0
+        assert shares["LayerNormalization"] > 0
+    assert "| `MatMulIntegerToFloat` |" in operators.table({"machine": machine(), **found})
+    # It leaves the bundle as it was.
+    Bundle.open(tiny).verify()
+
+
+@pytest.mark.parametrize("module", [start, export_cost, operators], ids=lambda module: module.__name__)
+def test_results_say_what_they_were_measured_on(module: Any) -> None:
+    results = kept(module.RESULTS)
+    assert set(results["machine"]) == set(machine())
+    assert results["machine"]["cpu"] in module.table(results)
+
+
+def test_a_cpu_is_of_the_kind_of_its_int8_instructions() -> None:
+    """Where the kind is "vnni", the kernels are exact on signed weights."""
+    assert cpu_kind() != "vnni" or capabilities().exact_u8s8
+    assert cpu_kind() != "avx2" or not capabilities().exact_u8s8

@@ -109,7 +109,7 @@ def export(
             if "int8" in networks:
                 networks["int8"] = _quantize(checkpoint, network, directory, step)
             step(
-                f"writing {', '.join(networks)}: {network.description}, {checkpoint.pooling} pooling, "
+                f"writing {', '.join(networks)}: {network.description}, {'+'.join(checkpoint.head.pooling)} pooling, "
                 f"{checkpoint.max_tokens} tokens"
             )
             bundle = _write(checkpoint, networks, directory)
@@ -168,7 +168,7 @@ def _reference(checkpoint: Checkpoint, network: Network, bundle: Bundle) -> Iter
 def _write(checkpoint: Checkpoint, networks: Mapping[str, Network], directory: Path) -> Bundle:
     """The files of a bundle with a variant of each of ``networks``; it is neither measured nor sealed yet."""
     variants = {name: write_variant(name, network, directory) for name, network in networks.items()}
-    width = next(iter(networks.values())).hidden_size
+    width = next(iter(networks.values())).dimensions
     return Bundle(directory, _describe(checkpoint, width, variants, directory))
 
 
@@ -181,12 +181,12 @@ def _describe(checkpoint: Checkpoint, width: int, variants: dict[str, Variant], 
         task="embed",
         dimensions=width,
         max_tokens=checkpoint.max_tokens,
-        pooling=checkpoint.pooling,
-        normalized=True,
-        similarity="cosine",
+        pooling="+".join(checkpoint.head.pooling),
+        normalized=checkpoint.head.unit_length,
+        similarity=checkpoint.similarity,
         int8_range=1.0,
-        prompts=checkpoint.prompts,
-        default_prompt=None,
+        prompts=checkpoint.prompts.texts,
+        default_prompt=checkpoint.prompts.default,
         tokenizer=checkpoint.tokenizer_facts,
         files=bundles.seal_files(directory, files),
         variants=variants,

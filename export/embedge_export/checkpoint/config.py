@@ -95,10 +95,9 @@ def positions(config: Mapping[str, Any]) -> int:
     return count
 
 
-def check_encoder(config: Mapping[str, Any]) -> None:
-    """Raise ``CheckpointError`` for a decoder."""
-    if config.get("is_decoder") or config.get("add_cross_attention"):
-        raise CheckpointError("config.json: a decoder is not supported; choose an encoder checkpoint")
+def hidden_size(config: Mapping[str, Any]) -> int:
+    """The width of the encoder."""
+    return size(bert_config(config), "hidden_size")
 
 
 def size(config: Mapping[str, Any], name: str) -> int:

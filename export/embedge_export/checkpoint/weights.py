@@ -30,7 +30,7 @@ def load_encoder(directory: Path, config: Mapping[str, Any]) -> Encoder:
     epsilon = config.get("layer_norm_eps", 1e-12)
     if type(epsilon) is not float or not 0 < epsilon < 1:
         raise CheckpointError(f"config.json: layer_norm_eps is {epsilon!r}, not a small positive number")
-    tensors = _Tensors(_read(directory), directory)
+    tensors = _Tensors(read_tensors(directory), directory)
     hidden, inner = families.size(config, "hidden_size"), families.size(config, "intermediate_size")
     norm = tensors.norm("embeddings.LayerNorm", hidden)
     words = tensors.take("embeddings.word_embeddings.weight", (families.size(config, "vocab_size"), hidden))
@@ -78,7 +78,7 @@ def _check_config(config: Mapping[str, Any], directory: Path) -> None:
         raise CheckpointError(f"{where}: hidden_size {hidden} can't be divided among {heads} heads")
 
 
-def _read(directory: Path) -> dict[str, FloatArray]:
+def read_tensors(directory: Path) -> dict[str, FloatArray]:
     """Every tensor of the checkpoint as float32, under BERT's own names."""
     # The whole file wins over shards, as in transformers; its hash is the one that a bundle names.
     if not (directory / WEIGHTS).is_file() and (directory / _INDEX).is_file():

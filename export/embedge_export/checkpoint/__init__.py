@@ -16,7 +16,7 @@ from embedge_export.checkpoint.registry import KnownModel, known_models
 from embedge_export.checkpoint.weights import WEIGHTS
 from embedge_export.encoder import Pooling
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def load(
     families.check_encoder(config)
     vocabulary = families.size(config, "vocab_size")
     digest = hash_file(directory / WEIGHTS) if (directory / WEIGHTS).is_file() else None
-    known = _known(model_id, digest, directory)
+    known = _known(model_id, digest, directory, revision)
     transformer = sentence_transformers.transformer(directory)
     told = sentence_transformers.limit(directory, transformer) if max_tokens is None else None
     st_prompts = sentence_transformers.prompts(directory)
@@ -103,17 +103,20 @@ def _find(source: str) -> tuple[Path, str | None, str | None]:
         return directory, None, None
     if directory.exists():
         raise CheckpointError(f"{source} is a file: give the directory of the checkpoint that it belongs to")
-    if not _HUB_ID.fullmatch(source):
-        raise CheckpointError(f"{source} is neither a directory nor a hub id (ORGANISATION/NAME)")
-    known = next((model for model in known_models() if model.id.lower() == source.lower()), None)
-    directory, revision = fetch(known.id if known else source, known)
-    return directory, known.id if known else source, revision
+    match = _HUB_ID.fullmatch(source)
+    if not match:
+        raise CheckpointError(f"{source} is neither a directory nor a hub id (ORGANISATION/NAME, or with @REVISION)")
+    model_id, revision = match.groups()
+    known = next((model for model in known_models() if model.id.lower() == model_id.lower()), None)
+    model_id = known.id if known else model_id
+    directory, revision = fetch(model_id, known, revision)
+    return directory, model_id, revision
 
 
-def _known(model_id: str | None, digest: str | None, directory: Path) -> KnownModel | None:
-    """The registry's entry for a model: by id, in which case the hash must be the pinned one, or by hash."""
+def _known(model_id: str | None, digest: str | None, directory: Path, revision: str | None) -> KnownModel | None:
+    """The registry's entry for a model: by id, in which case the pinned revision has the pinned hash, or by hash."""
     for model in known_models():
-        if model.id == model_id and model.sha256 != digest:
+        if (model.id, model.revision) == (model_id, revision) and model.sha256 != digest:
             raise CheckpointError(
                 f"{directory / WEIGHTS} has sha256 {digest}, {model.id} at revision {model.revision} has "
                 f"{model.sha256}: the file is damaged or was replaced; delete it and fetch it again"

@@ -1,15 +1,15 @@
 """What an export would make of a checkpoint, found out without making it."""
 
+import json
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from embedge_export import checkpoint as checkpoints
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.checkpoint import config as families
-from embedge_export.checkpoint.weights import read_tensors
-from embedge_export.encoder import Pooling
+from embedge_export.checkpoint.weights import read_tensors, weights_files
+from embedge_export.encoder import Linear, Pooling
 
 # A scale and a bias of float32 for each output; LayerNorms, positions and the smoothing's factors come to less.
 _BYTES_PER_OUTPUT = 8
@@ -93,12 +93,17 @@ def describe(checkpoint: Checkpoint) -> Inspection:
         prompts=checkpoint.prompts.texts,
         default_prompt=checkpoint.prompts.default,
         prompts_from=checkpoint.prompts.origins,
-        tokenizer=checkpoint.tokenizer_kind,
+        tokenizer=_tokenizer(checkpoint),
         vocabulary=checkpoint.vocabulary_size,
         dtypes=tuple(sorted({tensor.dtype for tensor in tensors.values()})),
         weights=sum(path.stat().st_size for path in weights_files(checkpoint.directory)),
         bundle=None if reason else _bundle_bytes(checkpoint, fields, hidden),
     )
+
+
+def _tokenizer(checkpoint: Checkpoint) -> str:
+    model = json.loads(checkpoint.tokenizer).get("model") or {}
+    return str(model.get("type"))
 
 
 def _bundle_bytes(checkpoint: Checkpoint, fields: dict[str, Any], hidden: int) -> int:

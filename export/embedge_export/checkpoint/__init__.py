@@ -17,10 +17,10 @@ from embedge_export.checkpoint.kinds import check_kind, read_config
 from embedge_export.checkpoint.modules import Modules, read_modules, read_settings
 from embedge_export.checkpoint.prompts import SETTINGS, Prompts, check_prompts, read_prompts
 from embedge_export.checkpoint.registry import Family, KnownModel, Similarity, find_family, known_models
-from embedge_export.checkpoint.weights import WEIGHTS
+from embedge_export.checkpoint.weights import weights_files
 from embedge_export.encoder import POOLINGS, Dense, Head, Pooling
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
 _SIMILARITIES = typing.get_args(Similarity)
 # What transformers writes for a tokenizer without a limit is larger by far.
 _NO_LIMIT = 10**9
@@ -68,9 +68,9 @@ def load(
     config = read_config(modules.encoder)
     check_kind(config, modules.encoder / "config.json", listed=modules.listed)
     vocabulary, hidden = families.size(config, "vocab_size"), families.hidden_size(config)
-    weights = modules.encoder / WEIGHTS
-    digest = hash_file(weights) if weights.is_file() else None
-    known = _known(model_id, digest, weights)
+    weights = weights_files(modules.encoder)
+    digest = hash_file(weights[0]) if len(weights) == 1 else None
+    known = _known(model_id, digest, weights[0], revision)
     family, reason = _family(root, config, known.id if known else model_id)
     settings_file, settings = read_settings(modules.encoder)
     settings_of_all = read_object(root / SETTINGS, optional=True)
@@ -106,17 +106,20 @@ def _find(source: str) -> tuple[Path, str | None, str | None]:
         return directory, None, None
     if directory.exists():
         raise CheckpointError(f"{source} is a file: give the directory of the checkpoint that it belongs to")
-    if not _HUB_ID.fullmatch(source):
-        raise CheckpointError(f"{source} is neither a directory nor a hub id (ORGANISATION/NAME)")
-    known = next((model for model in known_models() if model.id.lower() == source.lower()), None)
-    directory, revision = fetch(known.id if known else source, known)
-    return directory, known.id if known else source, revision
+    match = _HUB_ID.fullmatch(source)
+    if not match:
+        raise CheckpointError(f"{source} is neither a directory nor a hub id (ORGANISATION/NAME, or with @REVISION)")
+    model_id, revision = match.groups()
+    known = next((model for model in known_models() if model.id.lower() == model_id.lower()), None)
+    model_id = known.id if known else model_id
+    directory, revision = fetch(model_id, known, revision)
+    return directory, model_id, revision
 
 
-def _known(model_id: str | None, digest: str | None, weights: Path) -> KnownModel | None:
-    """The registry's entry for a model: by id, in which case the hash must be the pinned one, or by hash."""
+def _known(model_id: str | None, digest: str | None, weights: Path, revision: str | None) -> KnownModel | None:
+    """The registry's entry for a model: by id, in which case the pinned revision has the pinned hash, or by hash."""
     for model in known_models():
-        if model.id == model_id and model.sha256 != digest:
+        if (model.id, model.revision) == (model_id, revision) and model.sha256 != digest:
             raise CheckpointError(
                 f"{weights} has sha256 {digest}, {model.id} at revision {model.revision} has "
                 f"{model.sha256}: the file is damaged or was replaced; delete it and fetch it again"

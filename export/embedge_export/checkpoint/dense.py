@@ -41,10 +41,13 @@ def read_dense(folder: Path, inputs: int) -> Dense:
         raise CheckpointError(f"{path}: activation_function {told!r} is none of {', '.join(_ACTIVATIONS)} of torch.nn")
     outputs = size(config, "out_features")
     tensors = read_tensors(folder)
-    weight = tensors.get("linear.weight")
-    bias = tensors.get("linear.bias") if config.get("bias", True) else np.zeros(outputs, np.float32)
-    if weight is None or bias is None or weight.shape != (outputs, inputs) or bias.shape != (outputs,):
+    shapes: dict[str, tuple[int, ...]] = {"linear.weight": (outputs, inputs)}
+    if config.get("bias", True):
+        shapes["linear.bias"] = (outputs,)
+    if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
         raise CheckpointError(f"{folder}: the weights are not a matrix of {outputs} x {inputs} with its bias")
+    weight = tensors["linear.weight"].read()
+    bias = tensors["linear.bias"].read() if "linear.bias" in tensors else np.zeros(outputs, np.float32)
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         raise CheckpointError(f"{folder}: the weights hold NaN or infinity; the checkpoint is damaged")
     return Dense(Linear(np.ascontiguousarray(weight.T), bias), _ACTIVATIONS[name])

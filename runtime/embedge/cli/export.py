@@ -10,7 +10,7 @@ import time
 from embedge.cli.options import positive
 from embedge.errors import ExportError
 
-_MODULES = ("onnx", "safetensors", "huggingface_hub")
+_MODULES = ("onnx", "huggingface_hub")
 
 
 def add(parser: argparse.ArgumentParser) -> None:

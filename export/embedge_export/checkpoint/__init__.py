@@ -10,9 +10,10 @@ from embedge.errors import CheckpointError
 from embedge.manifest import Source, TokenizerFacts
 from embedge_export.checkpoint import config as families
 from embedge_export.checkpoint import sentence_transformers
-from embedge_export.checkpoint.files import load_tokenizer, read_object
+from embedge_export.checkpoint.files import read_object
 from embedge_export.checkpoint.hub import fetch
 from embedge_export.checkpoint.registry import KnownModel, known_models
+from embedge_export.checkpoint.tokenizer import load_tokenizer
 from embedge_export.checkpoint.weights import WEIGHTS
 from embedge_export.encoder import Pooling
 

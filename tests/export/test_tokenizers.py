@@ -65,6 +65,15 @@ CASES: dict[str, tuple[str, Files]] = {
         {"tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": False}},
     ),
     "added_tokens_decoder": ("bert", {"tokenizer_config.json": {**BERT, "added_tokens_decoder": DECODER}}),
+    "other flags of a special token": (
+        "bert",
+        {
+            "tokenizer_config.json": {
+                **BERT,
+                "added_tokens_decoder": {"103": {**DECODER["103"], "normalized": True, "rstrip": True}},
+            }
+        },
+    ),
     "added_tokens.json": (
         "bert",
         {"tokenizer_config.json": BERT, "added_tokens.json": {"harbour": 30522, "<X>": 30523, "Überfahrt": 30524}},
@@ -341,6 +350,7 @@ EXPECTED: dict[str, tuple[str, list[str]]] = {
     "class in config.json": ("Hat hat", ["[CLS]", "[UNK]", "hat", "[SEP]"]),
     "a BERT's settings of another class": ("Hat", ["[CLS]", "hat", "[SEP]"]),
     "added_tokens_decoder": ("xharbour-pilotx [MASK]", ["[CLS]", "x", "harbour-pilot", "x", " [MASK]", "[SEP]"]),
+    "other flags of a special token": ("[mask] [MASK] x", ["[CLS]", "[", "mask", "]", " [MASK] ", "x", "[SEP]"]),
     "added_tokens.json": ("xharbourx <X>", ["[CLS]", "x", "harbour", "x", "<x>", "[SEP]"]),
     "special_tokens_map.json": ("a<S1><s2> b", ["[CLS]", "a", "<S1>", "<s2> ", "b", "[SEP]"]),
     "more special tokens": ("a<first><Second><image>", ["[CLS]", "a", "<first>", "<Second>", "<image>", "[SEP]"]),
@@ -405,6 +415,10 @@ REFUSED: dict[str, Files] = {
     "tokenizer_config.json: added_tokens_decoder is not": {"tokenizer_config.json": {"added_tokens_decoder": ["x"]}},
     "tokenizer_config.json: added_tokens_decoder adds 'harbour-pilot' as token 30522": {
         "tokenizer_config.json": {"added_tokens_decoder": DECODER}
+    },
+    "added_tokens_decoder: 'hat' is normalized in one place": {
+        "tokenizer.json": {"added_tokens": [{**TOKEN, "id": 6045, "content": "hat", "normalized": True}]},
+        "tokenizer_config.json": {"added_tokens_decoder": {"6045": {**TOKEN, "content": "hat"}}},
     },
     "added_tokens.json adds '<X>' as token 30522": {"added_tokens.json": {"<X>": 30522}},
     "special_tokens_map.json: bos_token adds '<X>'": {"special_tokens_map.json": {"bos_token": "<X>"}},

@@ -494,26 +494,6 @@ def test_added_tokens_must_be_in_the_word_table(make_checkpoint: MakeCheckpoint,
     assert_fails(source, tmp_path, CheckpointError, "30522")
 
 
-@pytest.mark.parametrize("pieces", [["[CLS]"], ["[SEP]"], ["[CLS]", "[SEP]", "[SEP]"]], ids=str)
-def test_a_tokenizer_without_cls_and_sep_is_refused(
-    make_checkpoint: MakeCheckpoint, tmp_path: Path, pieces: list[str]
-) -> None:
-    """Truncation keeps the first tokens and the last one, which must be the end token."""
-    source = make_checkpoint()
-    fields = json.loads((source / "tokenizer.json").read_text())
-    specials = [{"SpecialToken": {"id": piece, "type_id": 0}} for piece in pieces]
-    template = [specials[0], {"Sequence": {"id": "A", "type_id": 0}}, *specials[1:]]
-    ids = {"[CLS]": 101, "[SEP]": 102}
-    fields["post_processor"] = {
-        "type": "TemplateProcessing",
-        "single": template,
-        "pair": template,
-        "special_tokens": {name: {"id": name, "ids": [number], "tokens": [name]} for name, number in ids.items()},
-    }
-    (source / "tokenizer.json").write_text(json.dumps(fields))
-    assert_fails(source, tmp_path, CheckpointError, "one token before a text and one after it")
-
-
 @pytest.mark.parametrize(
     ("error", "options"),
     [(ValueError, {"pooling": "median"}), (TypeError, {"query_prompt": 5}), (TypeError, {"max_tokens": "5"})],

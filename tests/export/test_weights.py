@@ -18,8 +18,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from embedge.errors import CheckpointError
-from embedge_export.checkpoint.files import load_tokenizer, read_object
+from embedge_export.checkpoint.files import read_object
 from embedge_export.checkpoint.pickled import read_pickled
+from embedge_export.checkpoint.tokenizer import load_tokenizer
 from embedge_export.checkpoint.weights import load_encoder, read_tensors
 from embedge_export.encoder import Encoder
 from tests import torch_files

@@ -11,12 +11,13 @@ from embedge.errors import CheckpointError
 from embedge.manifest import Source, TokenizerFacts
 from embedge_export.checkpoint import config as families
 from embedge_export.checkpoint.dense import read_dense
-from embedge_export.checkpoint.files import load_tokenizer, read_object
+from embedge_export.checkpoint.files import read_object
 from embedge_export.checkpoint.hub import fetch
 from embedge_export.checkpoint.kinds import check_kind, read_config
 from embedge_export.checkpoint.modules import Modules, read_modules, read_settings
 from embedge_export.checkpoint.prompts import SETTINGS, Prompts, check_prompts, read_prompts
 from embedge_export.checkpoint.registry import Family, KnownModel, Similarity, find_family, known_models
+from embedge_export.checkpoint.tokenizer import load_tokenizer
 from embedge_export.checkpoint.weights import weights_files
 from embedge_export.encoder import POOLINGS, Dense, Head, Pooling
 
@@ -185,13 +186,14 @@ def _check_options(max_tokens: object, pooling: object, prompts: dict[str, str |
     check_prompts(prompts)
 
 
-def _told_limit(encoder: Path, path: Path, settings: dict[str, Any]) -> int | None:
+def _stated_limit(encoder: Path, path: Path, settings: dict[str, Any]) -> int | None:
     """The limit that sentence-transformers would take beside the model's positions, ``None`` where none is told."""
     name = "max_seq_length"
     told = settings.get(name)
     if told is None:
         path, name = encoder / "tokenizer_config.json", "model_max_length"
-        told = read_object(path, optional=True).get(name)
+        config = read_object(path, optional=True)
+        told = config.get(name, config.get("max_len"))  # its old name
         if told is None or (isinstance(told, int | float) and told > _NO_LIMIT):
             return None
     if type(told) is not int or told < 3:
@@ -207,7 +209,7 @@ def _limit(
         if not 3 <= asked <= positions:
             raise CheckpointError(f"max_tokens {asked}: the model has positions for 3 to {positions} tokens")
         return asked
-    told = _told_limit(encoder, path, settings)
+    told = _stated_limit(encoder, path, settings)
     if told is None:
         return min(known.max_tokens if known else positions, positions)
     return min(told, positions)

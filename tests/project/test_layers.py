@@ -25,7 +25,7 @@ FLOORS = {
         ["errors"],
     ],
     "embedge_export": [
-        ["pipeline"],
+        ["pipeline", "inspection"],
         ["page"],
         ["measure", "write"],
         ["traced"],

@@ -160,8 +160,8 @@ def added_by(extra: str, metadata: Any) -> list[str]:
     return sorted(re.split(r"[<>=!~ ]", name)[0] for name, _, extras in fields if f"extra == '{extra}'" in extras)
 
 
-def test_the_extra_for_export_adds_three_packages(metadata: Any) -> None:
-    assert added_by("export", metadata) == ["huggingface-hub", "onnx", "safetensors"]
+def test_the_extra_for_export_adds_two_packages(metadata: Any) -> None:
+    assert added_by("export", metadata) == ["huggingface-hub", "onnx"]
 
 
 def test_the_extra_for_reports_adds_one_more(metadata: Any) -> None:

@@ -245,7 +245,7 @@ def old(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Copies of the bundle that are old enough for their time stamps to be trusted."""
     directory = tmp_path_factory.mktemp("old")
     for name in ("stamped", "hashed", "resealed", "read-only"):
-        shutil.copytree(tiny, directory / name)
+        shutil.copytree(tiny, directory / name, ignore=shutil.ignore_patterns(".verified"))
     time.sleep(2.2)
     return directory
 

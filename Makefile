@@ -31,7 +31,7 @@ quality: .venv/dev  ## int8 against fp32 on public data, into benchmarks/results
 	$(VENV)/python -m benchmarks.quality --data $(DATA)
 	EMBEDGE_DATA=$(DATA) $(VENV)/pytest -m quality
 
-start: .venv/export  ## a cold start by step and its memory, into benchmarks/results
+start: .venv/dev  ## a cold start by step and its memory, into benchmarks/results
 	$(VENV)/python -m benchmarks.start
 
 costs: .venv/export  ## an export by step and the operators of a run, into benchmarks/results
@@ -49,7 +49,7 @@ bench-quick: .venv/dev  ## four contenders, tuned, in five minutes, once they ar
 bench-cuda: .venv/dev .bench/cuda/done  ## time fp16 and four others on an NVIDIA GPU, into benchmarks/results
 	$(VENV)/python -m benchmarks.cuda --python .bench/cuda/bin/python
 
-isa: .venv/export  ## the vectors of other CPUs, emulated: x86-64 without VNNI, and ARM
+isa: .venv/dev  ## the vectors of other CPUs, emulated: x86-64 without VNNI, and ARM
 	$(VENV)/python -m benchmarks.isa
 
 isa-test: .venv/dev  ## the runtime's tests on an emulated CPU without VNNI

@@ -108,5 +108,5 @@ def tiny(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture
 def copy(tiny: Path, tmp_path: Path) -> Path:
-    """A copy of the bundle to change."""
-    return Path(shutil.copytree(tiny, tmp_path / "copy"))
+    """A copy of the bundle to change, without what an earlier load may have noted."""
+    return Path(shutil.copytree(tiny, tmp_path / "copy", ignore=shutil.ignore_patterns(".verified")))

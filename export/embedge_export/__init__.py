@@ -4,6 +4,7 @@
 >>> exported = export("BAAI/bge-small-en", "models/bge-small-en")
 """
 
+from embedge_export.inspection import Inspection, inspect
 from embedge_export.pipeline import Exported, export
 
-__all__ = ["Exported", "export"]
+__all__ = ["Exported", "Inspection", "export", "inspect"]

@@ -1,9 +1,10 @@
-"""A BERT encoder as plain arrays: what the steps of an export hand to each other.
+"""A BERT encoder and its head as plain arrays: what the steps of an export hand to each other.
 
 The arrays lie as the graph uses them: linear layers are ``(in, out)``, query, key and value are one matrix, and the
 vector of token type 0 is part of the positions, since an embedding model sees one segment only.
 """
 
+import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,12 +15,19 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float32]
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
-Pooling = Literal["cls", "mean"]
+Pooling = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
+"""How token vectors become one, by sentence-transformers' names."""
+
+POOLINGS: tuple[Pooling, ...] = typing.get_args(Pooling)
+
+DenseActivation = Literal["identity", "tanh", "relu", "gelu", "sigmoid"]
 
 # Keeps the scale of a row of zeros from being zero.
 SMALLEST_SCALE = 1e-12
 # The zero point around which rows are scaled by their largest magnitude.
 CENTRE = 128
+
+_FEW_OUTPUTS = 16
 
 
 @dataclass(frozen=True)
@@ -119,3 +127,49 @@ class Encoder:
     def hidden_size(self) -> int:
         """The width of the model and of its vectors."""
         return int(self.positions.shape[1])
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A linear layer and its activation, on the vector of a text."""
+
+    linear: Linear | QuantizedLinear
+    activation: DenseActivation
+
+    @property
+    def has_few_outputs(self) -> bool:
+        """Whether it stays in float32, and its outputs are summed one by one.
+
+        Float matrices of one column are multiplied by other kernels for one text than for several, which round
+        differently; and a matrix as small as this gains nothing by int8.
+        """
+        return len(self.linear.bias) <= _FEW_OUTPUTS
+
+
+@dataclass(frozen=True)
+class Head:
+    """From the token vectors of a text to its vector, in this order.
+
+    ``pooling`` has one name or several, whose vectors are joined. ``dimensions`` keeps the first ones only, after the
+    normalisation, as sentence-transformers does with ``truncate_dim``.
+    """
+
+    pooling: tuple[Pooling, ...]
+    dense: tuple[Dense, ...] = ()
+    normalize: bool = True
+    dimensions: int | None = None
+
+    def width(self, hidden_size: int) -> int:
+        """The dimensions of a text's vector."""
+        width = len(self.dense[-1].linear.bias) if self.dense else hidden_size * len(self.pooling)
+        return min(width, self.dimensions or width)
+
+    @property
+    def first_token_only(self) -> bool:
+        """Whether the other tokens' vectors of the last layer are not needed."""
+        return self.pooling == ("cls",)
+
+    @property
+    def unit_length(self) -> bool:
+        """Whether vectors have length 1."""
+        return self.normalize and self.dimensions is None

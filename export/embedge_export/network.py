@@ -7,7 +7,7 @@ from typing import Protocol, Self
 from embedge_export import quantize
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.checkpoint.weights import load_encoder
-from embedge_export.encoder import Encoder, Pooling
+from embedge_export.encoder import Encoder, Head
 from embedge_export.graph import cpu
 from embedge_export.graph.builder import GraphBuilder
 from embedge_export.reference import equations
@@ -15,7 +15,7 @@ from embedge_export.reference.forward import Array
 
 
 class Network(Protocol):
-    """A network with its pooling: :class:`HandWritten`, or :class:`embedge_export.traced.network.Traced`."""
+    """A network with its head: :class:`HandWritten`, or :class:`embedge_export.traced.network.Traced`."""
 
     @property
     def description(self) -> str:
@@ -30,11 +30,15 @@ class Network(Protocol):
         """What :meth:`embed` computes with, in words."""
 
     @property
-    def hidden_size(self) -> int:
+    def dimensions(self) -> int:
         """The width of its vectors."""
 
+    @property
+    def head(self) -> Head:
+        """What makes one vector of its tokens'."""
+
     def author(self, *, unsigned: bool = False) -> GraphBuilder:
-        """Its graph, ``input_ids`` ``(batch, tokens)`` -> ``embedding`` ``(batch, hidden)``.
+        """Its graph, ``input_ids`` ``(batch, tokens)`` -> ``embedding`` ``(batch, dimensions)``.
 
         ``unsigned`` matters where it is quantized only, see :func:`embedge_export.graph.cpu.author`.
         """
@@ -43,9 +47,9 @@ class Network(Protocol):
         """The same in int8, calibrated on texts given as token ids; reports its progress to ``on_step``."""
 
     def embed(self, texts: Sequence[Sequence[int]]) -> Array:
-        """The vectors that texts must have, computed another way, of length 1.
+        """The vectors that texts must have, computed another way.
 
-        Shape: ragged ``(n, tokens)`` -> ``(n, hidden)``.
+        Shape: ragged ``(n, tokens)`` -> ``(n, dimensions)``.
         """
 
 
@@ -54,14 +58,14 @@ class HandWritten:
     """A BERT whose graph is written operator by operator, compared with the equations in numpy."""
 
     encoder: Encoder
-    pooling: Pooling
+    head: Head
     origin: str = "hand-written graph"
     reference: str = "double precision in numpy"
 
     @classmethod
     def load(cls, checkpoint: Checkpoint) -> "HandWritten":
         """Read the weights; raises ``CheckpointError`` as `embedge_export.checkpoint.weights.load_encoder` does."""
-        return cls(load_encoder(checkpoint.directory, checkpoint.config), checkpoint.pooling)
+        return cls(load_encoder(checkpoint.directory, checkpoint.config), checkpoint.head)
 
     @property
     def description(self) -> str:
@@ -70,20 +74,21 @@ class HandWritten:
         return f"{len(encoder.layers)} layers, {encoder.heads} heads, hidden size {encoder.hidden_size}"
 
     @property
-    def hidden_size(self) -> int:
+    def dimensions(self) -> int:
         """See :class:`Network`."""
-        return self.encoder.hidden_size
+        return self.head.width(self.encoder.hidden_size)
 
     def author(self, *, unsigned: bool = False) -> GraphBuilder:
         """See :class:`Network`."""
-        return cpu.author(self.encoder, self.pooling, unsigned=unsigned)
+        return cpu.author(self.encoder, self.head, unsigned=unsigned)
 
     def quantize(
         self, calibration: Sequence[Sequence[int]], on_step: Callable[[str], None] = lambda _: None
     ) -> "HandWritten":
         """See :class:`Network`."""
-        return replace(self, encoder=quantize.int8(self.encoder, calibration, on_step))
+        encoder = quantize.int8(self.encoder, calibration, on_step)
+        return replace(self, encoder=encoder, head=quantize.int8_head(self.head))
 
     def embed(self, texts: Sequence[Sequence[int]]) -> Array:
         """See :class:`Network`."""
-        return equations.embed(self.encoder, self.pooling, texts)
+        return equations.embed(self.encoder, self.head, texts)

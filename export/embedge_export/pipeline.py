@@ -101,6 +101,8 @@ def export(
             query_prompt=query_prompt,
             document_prompt=document_prompt,
         )
+        for kind, origin in checkpoint.prompts.origins.items():
+            step(f"{kind} prompt {checkpoint.prompts.texts[kind]!r}: {origin}")
         network = _load_network(checkpoint, via, precision, step)
         with bundles.write(target, force=force) as directory, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # texts longer than the model takes are compared as truncated
@@ -109,7 +111,8 @@ def export(
             if "int8" in networks:
                 networks["int8"] = _quantize(checkpoint, network, directory, step)
             step(
-                f"writing {', '.join(networks)}: {network.description}, {checkpoint.pooling} pooling, "
+                f"writing {', '.join(networks)}: {network.description}, {'+'.join(checkpoint.head.pooling)} pooling, "
+                f"{'length 1' if checkpoint.head.unit_length else 'their own length'}, {checkpoint.similarity}, "
                 f"{checkpoint.max_tokens} tokens"
             )
             bundle = _write(checkpoint, networks, directory)
@@ -132,12 +135,12 @@ def export(
 
 def _place(source: str) -> Path:
     """Where the bundle of ``source`` goes in the store."""
-    model_id = checkpoints.hub_id(source)
-    if model_id is None:
+    named = checkpoints.hub_id(source)
+    if named is None:
         name = Path(os.path.abspath(source)).name  # noqa: PTH100 - `.` gets its name, and links stay
         raise ExportError(f"{source} is a directory and has no name in the store: give OUT, such as models/{name}")
     try:
-        return store.place(model_id)
+        return store.place(named[0])
     except BundleError as exc:
         raise ExportError(f"{exc}; or give OUT") from exc
 
@@ -192,7 +195,7 @@ def _reference(checkpoint: Checkpoint, network: Network, bundle: Bundle) -> Iter
 def _write(checkpoint: Checkpoint, networks: Mapping[str, Network], directory: Path) -> Bundle:
     """The files of a bundle with a variant of each of ``networks``; it is neither measured nor sealed yet."""
     variants = {name: write_variant(name, network, directory) for name, network in networks.items()}
-    width = next(iter(networks.values())).hidden_size
+    width = next(iter(networks.values())).dimensions
     return Bundle(directory, _describe(checkpoint, width, variants, directory))
 
 
@@ -205,12 +208,12 @@ def _describe(checkpoint: Checkpoint, width: int, variants: dict[str, Variant], 
         task="embed",
         dimensions=width,
         max_tokens=checkpoint.max_tokens,
-        pooling=checkpoint.pooling,
-        normalized=True,
-        similarity="cosine",
+        pooling="+".join(checkpoint.head.pooling),
+        normalized=checkpoint.head.unit_length,
+        similarity=checkpoint.similarity,
         int8_range=1.0,
-        prompts=checkpoint.prompts,
-        default_prompt=None,
+        prompts=checkpoint.prompts.texts,
+        default_prompt=checkpoint.prompts.default,
         tokenizer=checkpoint.tokenizer_facts,
         files=bundles.seal_files(directory, files),
         variants=variants,

@@ -37,4 +37,4 @@ def write_variant(name: str, network: Network, directory: Path) -> Variant:
 def _author_fp16(network: Network) -> GraphBuilder:
     if not isinstance(network, HandWritten):
         raise ExportError("fp16 is for hand-written graphs only")
-    return cuda.author(network.encoder, network.pooling)
+    return cuda.author(network.encoder, network.head)

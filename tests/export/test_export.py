@@ -82,7 +82,7 @@ def test_the_manifest_says_where_bits_depend_on_the_batch(
     original = GraphBuilder.add
 
     def add(self: GraphBuilder, kind: str, name: str, *inputs: str, **attributes: Any) -> str:
-        if name != "embedding":
+        if name != "normalized":  # which becomes the output
             return original(self, kind, name, *inputs, **attributes)
         size = original(self, "Cast", "size", original(self, "Size", "count", "input_ids"), to=onnx.TensorProto.FLOAT)
         small = original(self, "Mul", "small", size, self.scalar(np.float32(1e-6)))
@@ -326,14 +326,8 @@ def test_a_tokenizer_of_another_model_is_refused(make_checkpoint: MakeCheckpoint
 
 def test_other_pooling_is_refused(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     source = make_checkpoint()
-    (source / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
-    assert_fails(source, tmp_path, CheckpointError, "max_tokens pooling")
-
-
-def test_a_dense_head_is_refused(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
-    source = make_checkpoint()
-    (source / "modules.json").write_text('[{"type": "sentence_transformers.models.Dense"}]')
-    assert_fails(source, tmp_path, CheckpointError, "Dense")
+    (source / "1_Pooling" / "config.json").write_text('{"pooling_mode": "median"}')
+    assert_fails(source, tmp_path, CheckpointError, "'median' pooling")
 
 
 def test_a_known_models_hash_must_match(
@@ -437,7 +431,7 @@ def test_the_registry_is_complete() -> None:
     for model in models:
         assert len(model.sha256) == 64
         assert len(model.revision) == 40
-        assert model.pooling in ("cls", "mean")
+        assert registry.find_family([model.id])
 
 
 def assert_fails(source: Path, tmp_path: Path, error: type[Exception], message: str) -> None:
@@ -458,7 +452,7 @@ ODD_FILES = [
     ("modules.json", '["x"]'),
     ("modules.json", '{"a": 1}'),
     ("1_Pooling/config.json", "[1]"),
-    ("1_Pooling/config.json", '{"pooling_mode_mean_tokens": true, "include_prompt": false}'),
+    ("1_Pooling/config.json", '{"pooling_mode_mean_tokens": true, "pools_twice": true}'),
     ("sentence_bert_config.json", "[]"),
     ("sentence_bert_config.json", '{"max_seq_length": "128"}'),
     ("sentence_bert_config.json", '{"max_seq_length": -5}'),
@@ -478,13 +472,6 @@ def test_odd_files_are_named(make_checkpoint: MakeCheckpoint, tmp_path: Path, fi
         content = json.dumps({**json.loads(path.read_text()), **content})
     path.write_text(content)
     assert_fails(tmp_path / "tiny", tmp_path, CheckpointError, Path(file).name)
-
-
-def test_giving_the_pooling_does_not_hide_a_dense_head(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
-    source = make_checkpoint()
-    (source / "modules.json").write_text('[{"type": "sentence_transformers.models.Dense"}]')
-    with pytest.raises(CheckpointError, match="Dense"):
-        export(source, tmp_path / "out", pooling="mean")
 
 
 def test_the_hash_in_the_bundle_is_that_of_the_weights_in_it(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
@@ -507,24 +494,16 @@ def test_added_tokens_must_be_in_the_word_table(make_checkpoint: MakeCheckpoint,
     assert_fails(source, tmp_path, CheckpointError, "30522")
 
 
-@pytest.mark.parametrize("pieces", [["[CLS]"], ["[SEP]"], ["[CLS]", "[SEP]", "[SEP]"]], ids=str)
-def test_a_tokenizer_without_cls_and_sep_is_refused(
-    make_checkpoint: MakeCheckpoint, tmp_path: Path, pieces: list[str]
+@pytest.mark.parametrize(
+    ("error", "options"),
+    [(ValueError, {"pooling": "median"}), (TypeError, {"query_prompt": 5}), (TypeError, {"max_tokens": "5"})],
+    ids=str,
+)
+def test_wrong_options_are_named(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, error: type[Exception], options: dict[str, Any]
 ) -> None:
-    """Truncation keeps the first tokens and the last one, which must be the end token."""
-    source = make_checkpoint()
-    fields = json.loads((source / "tokenizer.json").read_text())
-    specials = [{"SpecialToken": {"id": piece, "type_id": 0}} for piece in pieces]
-    template = [specials[0], {"Sequence": {"id": "A", "type_id": 0}}, *specials[1:]]
-    ids = {"[CLS]": 101, "[SEP]": 102}
-    fields["post_processor"] = {
-        "type": "TemplateProcessing",
-        "single": template,
-        "pair": template,
-        "special_tokens": {name: {"id": name, "ids": [number], "tokens": [name]} for name, number in ids.items()},
-    }
-    (source / "tokenizer.json").write_text(json.dumps(fields))
-    assert_fails(source, tmp_path, CheckpointError, "one token before a text and one after it")
+    with pytest.raises(error, match=next(iter(options))):
+        export(make_checkpoint(), tmp_path / "out", **options)
 
 
 def test_a_directory_left_by_a_killed_export_is_not_in_the_way(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from embedge import Bundle, Embedder, ExportError, FidelityError
 from embedge.cli import main
 from embedge_export import export, measure, quantize
 from embedge_export.checkpoint.weights import load_encoder
+from embedge_export.encoder import Head
 from embedge_export.page import html
 from embedge_export.page.diagnose import Diagnosis, Distances, Speed, VariantDiagnosis
 from embedge_export.quantize.calibration import calibration_ids, verification_texts
@@ -129,7 +130,7 @@ def test_layers_are_compared_before_what_smoothing_changes(reported: Path) -> No
     fp32 = layers.trace_graph(bundle, measure.choices(bundle, "fp32")[0], original, original)
     int8 = layers.trace_graph(bundle, measure.choices(bundle, "int8")[0], quantized, original)
     assert layers.relative_errors(fp32, [fp32], ids)[0].tolist() == [0, 0, 0]
-    (exact,) = layers.relative_errors(layers.trace_equations(original, "mean"), [fp32], ids)
+    (exact,) = layers.relative_errors(layers.trace_equations(original, Head(("mean",))), [fp32], ids)
     assert (exact < 1e-5).all()
     (errors,) = layers.relative_errors(fp32, [int8], ids)
     assert (errors > 1e-4).all()

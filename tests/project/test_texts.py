@@ -66,8 +66,8 @@ def newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def hub(make_checkpoint: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every hub id is a small checkpoint, whose hash nobody has published."""
     source = make_checkpoint("downloaded")
-    monkeypatch.setattr("embedge_export.checkpoint.fetch", lambda *_: (source, "0" * 40))
-    monkeypatch.setattr("embedge_export.checkpoint.known_models", list)
+    monkeypatch.setattr("embedge_export.checkpoint.sources.fetch", lambda *_: (source, "0" * 40))
+    monkeypatch.setattr("embedge_export.checkpoint.sources.known_models", list)
 
 
 @pytest.mark.usefixtures("hub")

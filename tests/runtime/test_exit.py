@@ -26,7 +26,7 @@ def finish():
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("then", ["atexit before", "atexit after", "thread", "thread after a list"])
-def test_lists_are_embedded_after_the_main_thread_has_ended(tiny: Path, threads: int, then: str) -> None:
+def test_lists_are_embedded_after_the_main_thread_has_ended(copy: Path, threads: int, then: str) -> None:
     code = """
 if sys.argv[3] == "atexit after":
     atexit.register(finish)
@@ -38,13 +38,13 @@ if "thread" in sys.argv[3]:
         finish()
     threading.Thread(target=later).start()
 """
-    done = run_script(SETUP + code, tiny, threads, then)
+    done = run_script(SETUP + code, copy, threads, then)
     lines = 2 if then == "thread after a list" else 1
     assert (done.returncode, done.stdout, done.stderr) == (0, "True 16\n" * lines, "")
 
 
 @pytest.mark.parametrize("then", ["", "finish()", "atexit before"])
-def test_an_interpreter_with_daemon_threads_that_embed_ends_cleanly(tiny: Path, then: str) -> None:
+def test_an_interpreter_with_daemon_threads_that_embed_ends_cleanly(copy: Path, then: str) -> None:
     code = """
 import time
 from embedge import EmbedgeError
@@ -64,11 +64,11 @@ for number in range(4):
 time.sleep(0.1)
 """
     for _ in range(4):
-        done = run_script(SETUP + code + (then if then == "finish()" else ""), tiny, 2, then)
+        done = run_script(SETUP + code + (then if then == "finish()" else ""), copy, 2, then)
         assert (done.returncode, done.stdout, done.stderr) == (0, "True 16\n" if then else "", "")
 
 
-def test_a_subinterpreter_gets_an_error_that_says_so(tiny: Path) -> None:
+def test_a_subinterpreter_gets_an_error_that_says_so(copy: Path) -> None:
     code = """
 import sys
 if sys.version_info >= (3, 13):

@@ -39,7 +39,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-def test_calls_interrupted_at_any_moment_leave_nothing_that_close_waits_for(tiny: Path, call: str) -> None:
+def test_calls_interrupted_at_any_moment_leave_nothing_that_close_waits_for(copy: Path, call: str) -> None:
     code = f"""
 from embedge.engine.calls import Calls
 from embedge.engine.threads import Slots
@@ -63,12 +63,12 @@ assert in_time(lambda: slots.run(int)) == [0], "a slot is lost"
 assert in_time(model.close) == in_time(calls.close) == [None], "close() hangs"
 print(interrupted)
 """
-    done = run_script(SETUP + code, tiny)
+    done = run_script(SETUP + code, copy)
     assert (done.returncode, done.stdout, done.stderr) == (0, "1500\n", "")
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_closing_in_a_signal_handler_lets_the_call_that_it_interrupts_end(tiny: Path, threads: int) -> None:
+def test_closing_in_a_signal_handler_lets_the_call_that_it_interrupts_end(copy: Path, threads: int) -> None:
     code = """
 many = texts * 100
 model = Embedder.load(sys.argv[1], threads=int(sys.argv[2]))
@@ -89,7 +89,7 @@ try:
 except EmbedgeError as exc:
     print(exc)
 """
-    done = run_script(SETUP + code, tiny, threads)
+    done = run_script(SETUP + code, copy, threads)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["True", "this Embedder is closed; load it again"]
 

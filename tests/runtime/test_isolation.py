@@ -227,7 +227,7 @@ assert right()
 
 
 @needs_fork
-def test_no_process_forks_while_another_of_its_threads_loads(tiny: Path) -> None:
+def test_no_process_forks_while_another_of_its_threads_loads(copy: Path) -> None:
     """ONNX Runtime holds locks then, which nobody would release in the child."""
     code = """
 import os, sys, threading, time
@@ -267,7 +267,7 @@ for thread in threads:
     thread.join()
 print(set(codes))
 """
-    done = run_script(code, tiny)
+    done = run_script(code, copy)
     assert (done.returncode, done.stdout, done.stderr) == (0, "{0}\n", "")
 
 

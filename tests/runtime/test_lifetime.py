@@ -121,10 +121,10 @@ def test_the_first_text_has_the_bits_of_the_second(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [300, 2500])
-def test_close_waits_for_the_whole_of_a_list(tiny: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+def test_close_waits_for_the_whole_of_a_list(copy: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Long ones are taken in several windows, of which only one is under way."""
     texts = [f"number {number} of some texts" for number in range(count)]
-    model = Embedder.load(tiny)
+    model = Embedder.load(copy)
     expected = model.embed(texts)
     terminal, results = Terminal(), []
     monkeypatch.setattr(sys, "stderr", terminal)
@@ -158,8 +158,8 @@ class Terminal(io.StringIO):
         return super().write(text)
 
 
-def test_an_iterator_that_was_not_read_to_its_end_does_not_keep_close_waiting(tiny: Path) -> None:
-    model = Embedder.load(tiny)
+def test_an_iterator_that_was_not_read_to_its_end_does_not_keep_close_waiting(copy: Path) -> None:
+    model = Embedder.load(copy)
     vectors = model.embed_iter(f"number {number}" for number in range(3000))
     next(vectors)
     model.close()

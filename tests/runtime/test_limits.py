@@ -23,7 +23,7 @@ def public(tiny: Path) -> Iterator[Path]:
 
 
 NO_THREADS = """
-import concurrent.futures, hashlib, json, os, resource, sys, threading
+import hashlib, json, os, queue, resource, sys, threading  # what users without rights here may not read later
 import numpy as np, onnxruntime, tokenizers
 from embedge import Embedder, EmbedgeError
 import embedge.embedder, embedge.engine.ragged, embedge.engine.sessions
@@ -78,7 +78,7 @@ for _ in range(2):
     assert rest == [f"ProviderError model.int8.onnx can't be loaded: {reason}", f"ProviderError {reason}"] * 2
 
 
-def test_too_little_memory_is_told_in_one_line(bundle: Path) -> None:
+def test_too_little_memory_is_told_in_one_line(bge_small: Path) -> None:
     code = """
 import resource, sys
 from embedge import Embedder, ProviderError
@@ -102,7 +102,7 @@ model.embed_query("has its weights packed")
 limited(4, lambda: model.embed(texts))
 limited(1000, lambda: model.embed(texts))
 """
-    done = run_script(code, bundle)
+    done = run_script(code, bge_small)
     assert (done.returncode, done.stderr) == (0, "")
     load, run, enough = done.stdout.splitlines()
     assert load.endswith("can't be loaded: there is too little memory (a limit of this process or its control group)")

@@ -1,6 +1,6 @@
 """The small files of a checkpoint, a directory in the Hugging Face layout or a hub id, as a :class:`Checkpoint`."""
 
-import re
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,21 +10,30 @@ from embedge.errors import CheckpointError
 from embedge.inputs import whole_number
 from embedge.manifest import Source, TokenizerFacts
 from embedge_export.checkpoint import config as families
-from embedge_export.checkpoint import sentence_transformers
-from embedge_export.checkpoint.files import load_tokenizer, read_object
-from embedge_export.checkpoint.hub import fetch
-from embedge_export.checkpoint.registry import KnownModel, known_models
-from embedge_export.checkpoint.weights import WEIGHTS
-from embedge_export.encoder import Pooling
+from embedge_export.checkpoint.dense import read_dense
+from embedge_export.checkpoint.files import read_object
+from embedge_export.checkpoint.kinds import check_kind, read_config
+from embedge_export.checkpoint.modules import Modules, read_modules, read_settings
+from embedge_export.checkpoint.prompts import SETTINGS, Prompts, check_prompts, read_prompts
+from embedge_export.checkpoint.registry import Family, KnownModel, Similarity
+from embedge_export.checkpoint.sources import find, find_known, guess_family, hub_id
+from embedge_export.checkpoint.tokenizer import load_tokenizer
+from embedge_export.checkpoint.weights import weights_files
+from embedge_export.encoder import POOLINGS, Dense, Head, Pooling
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+__all__ = ["Checkpoint", "hub_id", "load"]
+
+_SIMILARITIES = typing.get_args(Similarity)
+# What transformers writes for a tokenizer without a limit is larger by far.
+_NO_LIMIT = 10**9
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything but the weights that decides a model's vectors."""
+    """Everything but the encoder's weights that decides a model's vectors."""
 
     directory: Path
+    """The folder of the encoder."""
     config: dict[str, Any]
     """``config.json``."""
     source: Source
@@ -32,10 +41,10 @@ class Checkpoint:
     tokenizer: str
     """``tokenizer.json`` without padding and truncation."""
     tokenizer_facts: TokenizerFacts
-    pooling: Pooling
+    head: Head
+    similarity: Similarity
     max_tokens: int
-    prompts: dict[str, str]
-    """``query`` and ``document``, often empty."""
+    prompts: Prompts
 
 
 def load(
@@ -48,37 +57,38 @@ def load(
 ) -> Checkpoint:
     """Read the checkpoint at ``source``, a directory or a hub id.
 
-    What is not given is taken from the checkpoint's sentence-transformers files, then from the registry if the model
-    is known there (by its id, or by the hash of its weights), then: no prompts, and all positions for ``max_tokens``.
+    What is not given is taken from the checkpoint's own files, then from what its family is known for, then: no
+    prompts, vectors of length 1, and all positions for ``max_tokens``.
 
     Raises:
         CheckpointError: the files are unavailable or unusable; the message says which, why, and what to do instead.
         TypeError: an argument of the wrong type.
         ValueError: a ``pooling`` that there is not, or half of a surrogate pair in a prompt.
     """
-    _check_options(pooling, query_prompt, document_prompt)
+    _check_options(pooling, {"query_prompt": query_prompt, "document_prompt": document_prompt})
     max_tokens = None if max_tokens is None else whole_number("max_tokens", max_tokens)
-    directory, model_id, revision = _find(source)
-    config = read_object(directory / "config.json")
-    families.check_encoder(config)
-    vocabulary = families.size(config, "vocab_size")
-    digest = hash_file(directory / WEIGHTS) if (directory / WEIGHTS).is_file() else None
-    known = _known(model_id, digest, directory)
-    transformer = sentence_transformers.transformer(directory)
-    told = sentence_transformers.limit(directory, transformer) if max_tokens is None else None
-    st_prompts = sentence_transformers.prompts(directory)
-    told_pooling = sentence_transformers.pooling(directory)
-    pooling = pooling or told_pooling or (known.pooling if known else None)
-    if pooling is None:
+    root, model_id, revision = find(source)
+    modules = read_modules(root)
+    config = read_config(modules.encoder)
+    check_kind(config, modules.encoder / "config.json", listed=modules.listed)
+    vocabulary, hidden = families.size(config, "vocab_size"), families.hidden_size(config)
+    weights = weights_files(modules.encoder)
+    digest = hash_file(weights[0]) if len(weights) == 1 else None
+    known = find_known(model_id, digest, weights[0], revision)
+    family, reason = guess_family(root, config, known.id if known else model_id)
+    settings_file, settings = read_settings(modules.encoder)
+    settings_of_all = read_object(root / SETTINGS, optional=True)
+    prompts = read_prompts(root, family, reason, query=query_prompt, document=document_prompt)
+    if not modules.include_prompt and any(prompts.texts.values()):
         raise CheckpointError(
-            f"{directory} has no 1_Pooling/config.json to say how to pool: pass pooling='cls' or 'mean' (--pooling)"
+            f"{root}: the pooling leaves prompts out, which embedge does not; pass empty prompts to embed without any"
         )
-    tokenizer, facts = load_tokenizer(directory, vocabulary, lower_case=bool(transformer.get("do_lower_case")))
+    tokenizer, facts = load_tokenizer(modules.encoder, vocabulary, lower_case=bool(settings.get("do_lower_case")))
     return Checkpoint(
-        directory=directory,
+        directory=modules.encoder,
         config=config,
         source=Source(
-            id=known.id if known else model_id or directory.resolve().name,
+            id=known.id if known else model_id or root.resolve().name,
             revision=revision or (known.revision if known else None),
             weights_sha256=digest,
             license=known.license if known else None,
@@ -86,78 +96,73 @@ def load(
         vocabulary_size=vocabulary,
         tokenizer=tokenizer,
         tokenizer_facts=facts,
-        pooling=pooling,
-        max_tokens=_limit(max_tokens, told, known, families.positions(config)),
-        prompts={
-            "query": _first(query_prompt, st_prompts.get("query"), known.query_prompt if known else None),
-            "document": _first(
-                document_prompt,
-                st_prompts.get("document"),
-                st_prompts.get("passage"),
-                known.document_prompt if known else None,
-            ),
-        },
+        head=_head(root, modules, pooling, family, hidden, settings_of_all.get("truncate_dim")),
+        similarity=_similarity(root, settings_of_all.get("similarity_fn_name"), family),
+        max_tokens=_limit(modules.encoder, max_tokens, settings_file, settings, known, families.positions(config)),
+        prompts=prompts,
     )
 
 
-def hub_id(source: str) -> str | None:
-    """The hub id that ``source`` is, as the registry spells it if it is there; ``None`` where it is a directory.
-
-    Raises:
-        CheckpointError: it is neither.
-    """
-    path = Path(source)
-    if path.is_dir():
-        return None
-    if path.exists():
-        raise CheckpointError(f"{source} is a file: give the directory of the checkpoint that it belongs to")
-    if not _HUB_ID.fullmatch(source):
-        raise CheckpointError(f"{source} is neither a directory nor a hub id (OWNER/NAME)")
-    return next((model.id for model in known_models() if model.id.lower() == source.lower()), source)
-
-
-def _find(source: str) -> tuple[Path, str | None, str | None]:
-    """Directory, hub id and revision of ``source``."""
-    model_id = hub_id(source)
-    if model_id is None:
-        return Path(source), None, None
-    directory, revision = fetch(model_id, next((model for model in known_models() if model.id == model_id), None))
-    return directory, model_id, revision
+def _head(
+    root: Path, modules: Modules, pooling: Pooling | None, family: Family | None, hidden: int, dimensions: object
+) -> Head:
+    chosen = (pooling,) if pooling else modules.pooling or ((family.pooling,) if family and family.pooling else None)
+    if chosen is None:
+        raise CheckpointError(
+            f"{root} has no modules.json and no 1_Pooling/config.json to tell its pooling: pass pooling='cls' or "
+            "'mean' (--pooling)"
+        )
+    if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
+        raise CheckpointError(f"{root / SETTINGS}: truncate_dim is {dimensions!r}, not a number of dimensions")
+    width, dense = hidden * len(chosen), list[Dense]()
+    for folder in modules.dense:
+        dense.append(read_dense(folder, width))
+        width = len(dense[-1].linear.bias)
+    normalize = modules.normalize if modules.listed else family is None or family.normalize
+    shorter = dimensions if isinstance(dimensions, int) and dimensions < width else None
+    return Head(chosen, tuple(dense), normalize, shorter)
 
 
-def _known(model_id: str | None, digest: str | None, directory: Path) -> KnownModel | None:
-    """The registry's entry for a model: by id, in which case the hash must be the pinned one, or by hash."""
-    for model in known_models():
-        if model.id == model_id and model.sha256 != digest:
-            raise CheckpointError(
-                f"{directory / WEIGHTS} has sha256 {digest}, {model.id} at revision {model.revision} has "
-                f"{model.sha256}: the file is damaged or was replaced; delete it and fetch it again"
-            )
-        if model.id == model_id or (model_id is None and model.sha256 == digest):
-            return model
-    return None
+def _similarity(root: Path, told: object, family: Family | None) -> Similarity:
+    if told is None:
+        return family.similarity if family else "cosine"
+    for name in _SIMILARITIES:
+        if told == name:
+            similarity: Similarity = name
+            return similarity
+    raise CheckpointError(f"{root / SETTINGS}: similarity_fn_name {told!r} is none of {', '.join(_SIMILARITIES)}")
 
 
-def _check_options(pooling: object, *prompts: object) -> None:
-    if pooling not in (None, "cls", "mean"):
-        raise ValueError(f"pooling={pooling!r}: give 'cls' or 'mean', or None for the checkpoint's own")
-    for prompt in prompts:
-        if prompt is not None and not isinstance(prompt, str):
-            raise TypeError(f"a prompt is {type(prompt).__name__}, not str")
-        if prompt is not None and not sentence_transformers.is_text(prompt):
-            raise ValueError(f"the prompt {prompt!a} has half of a surrogate pair")
+def _check_options(pooling: object, prompts: dict[str, str | None]) -> None:
+    if pooling is not None and pooling not in POOLINGS:
+        raise ValueError(f"pooling={pooling!r}: choose one of {', '.join(POOLINGS)}")
+    check_prompts(prompts)
 
 
-def _limit(asked: int | None, told: int | None, known: KnownModel | None, positions: int) -> int:
-    """The model's longest input in tokens."""
+def _stated_limit(encoder: Path, path: Path, settings: dict[str, Any]) -> int | None:
+    """The limit that sentence-transformers would take beside the model's positions, ``None`` where none is told."""
+    name = "max_seq_length"
+    told = settings.get(name)
+    if told is None:
+        path, name = encoder / "tokenizer_config.json", "model_max_length"
+        config = read_object(path, optional=True)
+        told = config.get(name, config.get("max_len"))  # its old name
+        if told is None or (isinstance(told, int | float) and told > _NO_LIMIT):
+            return None
+    if type(told) is not int or told < 3:
+        raise CheckpointError(f"{path}: {name} is {told!r}, which leaves no room for a text; pass max_tokens")
+    return told
+
+
+def _limit(
+    encoder: Path, asked: int | None, path: Path, settings: dict[str, Any], known: KnownModel | None, positions: int
+) -> int:
+    """The model's longest input in tokens; ``settings`` are those of the file ``path``."""
     if asked is not None:
         if not 3 <= asked <= positions:
             raise CheckpointError(f"max_tokens={asked}: the model has positions for 3 to {positions} tokens")
         return asked
+    told = _stated_limit(encoder, path, settings)
     if told is None:
         return min(known.max_tokens if known else positions, positions)
     return min(told, positions)
-
-
-def _first(*values: str | None) -> str:
-    return next((value for value in values if value is not None), "")

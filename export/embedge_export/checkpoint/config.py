@@ -4,6 +4,7 @@ DistilBERT is a BERT with other names and without token types. RoBERTa and its r
 past the padding token's id.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from embedge_export.encoder import Activation
 
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
+    "gelu_python": "gelu",
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
@@ -44,6 +46,14 @@ _DISTILBERT_TENSORS = {
 }
 # The oldest checkpoints have TensorFlow's names.
 _OLD_TENSORS = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+# Of models with heads, of sentence-transformers' modules (0.auto_model.), of DataParallel, of torch.compile and of
+# those who hold the encoder in a class of their own.
+_PREFIXES = re.compile(r"((bert|distilbert|roberta|0|auto_model|module|_orig_mod|model)\.)+")
+# Heads that no embedding needs, the pooler, and buffers that follow from the sizes.
+_UNUSED = re.compile(
+    r"(pooler|cls|lm_head|classifier|pre_classifier|qa_outputs|vocab_(transform|layer_norm|projector))\."
+    r"|embeddings\.(position_ids|token_type_ids)$"
+)
 
 
 def not_written(config: Mapping[str, Any]) -> str | None:
@@ -66,12 +76,16 @@ def bert_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def bert_tensor(name: str) -> str:
-    """The name of a tensor in a plain ``BertModel``; heads add a prefix."""
-    for prefix in ("bert.", "distilbert.", "roberta."):
-        name = name.removeprefix(prefix)
+    """The name of a tensor in a plain ``BertModel``."""
+    name = name[match.end() :] if (match := _PREFIXES.match(name)) else name
     for other, ours in {**_DISTILBERT_TENSORS, **_OLD_TENSORS}.items():
         name = name.replace(other, ours)
     return name
+
+
+def is_unused(name: str) -> bool:
+    """Whether an embedding does without the tensor that :func:`bert_tensor` calls so."""
+    return _UNUSED.match(name) is not None
 
 
 def counted_from(config: Mapping[str, Any]) -> int | None:
@@ -95,10 +109,9 @@ def positions(config: Mapping[str, Any]) -> int:
     return count
 
 
-def check_encoder(config: Mapping[str, Any]) -> None:
-    """Raise ``CheckpointError`` for a decoder."""
-    if config.get("is_decoder") or config.get("add_cross_attention"):
-        raise CheckpointError("config.json: a decoder is not supported; choose an encoder checkpoint")
+def hidden_size(config: Mapping[str, Any]) -> int:
+    """The width of the encoder."""
+    return size(bert_config(config), "hidden_size")
 
 
 def size(config: Mapping[str, Any], name: str) -> int:

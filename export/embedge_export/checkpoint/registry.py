@@ -1,30 +1,66 @@
-"""Known models: ``models/registry.toml``, in a wheel a copy of it beside this module."""
+"""Known models and families: ``models/registry.toml``, in a wheel a copy of it beside this module."""
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from embedge_export.encoder import Pooling
 
 _HERE = Path(__file__).parent
 _PLACES = (_HERE / "registry.toml", _HERE.parents[2] / "models" / "registry.toml")
 
+Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
+
 
 @dataclass(frozen=True)
 class KnownModel:
-    """What is known of a model on the hub; ``sha256`` is that of its ``model.safetensors`` at ``revision``."""
+    """A model on the hub whose bytes are known; ``sha256`` is that of its ``model.safetensors`` at ``revision``."""
 
     id: str
     revision: str
     sha256: str
     license: str
-    pooling: Pooling
     max_tokens: int
-    query_prompt: str
-    document_prompt: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the cards of some models say that their files leave out."""
+
+    models: tuple[str, ...]
+    query_prompt: str = ""
+    document_prompt: str = ""
+    pooling: Pooling | None = None
+    """Of those that are saved without sentence-transformers' files."""
+    normalize: bool = True
+    """Likewise."""
+    similarity: Similarity = "cosine"
 
 
 def known_models() -> list[KnownModel]:
-    """Every model of the registry."""
+    """Every model whose bytes are known."""
+    return [KnownModel(id=name, **fields) for name, fields in _registry()["model"].items()]
+
+
+def families() -> list[Family]:
+    """Every family, and what its models have in common."""
+    return [Family(**{**fields, "models": tuple(fields["models"])}) for fields in _registry()["family"]]
+
+
+def find_family(names: Sequence[str]) -> tuple[Family, str] | None:
+    """The family that has a model of one of ``names``, which may be paths that end in one, and the model's id."""
+    for name in names:
+        whole = name.replace("\\", "/").strip("/").lower()
+        last = whole.rpartition("/")[2]
+        for family in families():
+            for model in family.models:
+                if model.lower() == whole or model.lower().rpartition("/")[2] == last:
+                    return family, model
+    return None
+
+
+def _registry() -> dict[str, Any]:
     place = next(place for place in _PLACES if place.is_file())
-    return [KnownModel(id=name, **fields) for name, fields in tomllib.loads(place.read_text()).items()]
+    return tomllib.loads(place.read_text(encoding="utf-8"))

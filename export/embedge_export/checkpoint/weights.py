@@ -1,21 +1,66 @@
-"""``config.json`` and ``model.safetensors`` become an :class:`Encoder`, checked tensor by tensor."""
+"""``config.json`` and the files of weights become an :class:`Encoder`, checked tensor by tensor."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from embedge.errors import CheckpointError
 from embedge_export.checkpoint import config as families
+from embedge_export.checkpoint.files import read_object
+from embedge_export.checkpoint.pickled import read_pickled
+from embedge_export.checkpoint.stored import StoredTensor, read_safetensors
 from embedge_export.encoder import Encoder, FloatArray, Layer, LayerNorm, Linear
 
 WEIGHTS = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
-# Parts of a checkpoint that no embedding needs: the pooler, the pre-training heads and a buffer of old versions.
-_UNUSED = ("pooler.", "cls.", "lm_head.", "vocab_", "embeddings.position_ids")
+# In the order in which transformers takes them.
+_WHOLE_OR_SHARDS = (WEIGHTS, f"{WEIGHTS}.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+def weights_files(directory: Path) -> list[Path]:
+    """The files that hold the weights: the one that transformers would read, or its shards.
+
+    Raises:
+        CheckpointError: there are none, some are missing, or an index makes no sense.
+    """
+    first = next((directory / name for name in _WHOLE_OR_SHARDS if (directory / name).is_file()), None)
+    if first is None:
+        raise CheckpointError(
+            f"{directory} has no {WEIGHTS} and no pytorch_model.bin; where it has weights in another format, save them "
+            "with transformers' save_pretrained"
+        )
+    if first.suffix != ".json":
+        return [first]
+    shards = read_object(first).get("weight_map")
+    if not isinstance(shards, dict) or not shards or not all(isinstance(name, str) for name in shards.values()):
+        raise CheckpointError(f"{first} does not say which file holds which tensor; fetch it again")
+    names = sorted(set(shards.values()))
+    for name in names:
+        if Path(name).name != name:
+            raise CheckpointError(f"{first} names a file outside {directory}: {name!a}")
+        if not (directory / name).is_file():
+            raise CheckpointError(f"{directory} has no {name}, which {first.name} names; fetch it again")
+    return [directory / name for name in names]
+
+
+def read_tensors(directory: Path) -> dict[str, StoredTensor]:
+    """Every tensor in ``directory`` that an embedding may need, under BERT's own name; no numbers are read.
+
+    Raises:
+        CheckpointError: as :func:`weights_files`, or a file is damaged or is something else.
+    """
+    tensors: dict[str, StoredTensor] = {}
+    for path in weights_files(directory):
+        read = read_pickled if path.suffix == ".bin" else read_safetensors
+        for name, tensor in read(path).items():
+            own = families.bert_tensor(name)
+            if families.is_unused(own):
+                continue
+            if own in tensors:
+                raise CheckpointError(f"{path} has tensor {own} twice; the checkpoint is damaged")
+            tensors[own] = tensor
+    return tensors
 
 
 def load_encoder(directory: Path, config: Mapping[str, Any]) -> Encoder:
@@ -30,7 +75,7 @@ def load_encoder(directory: Path, config: Mapping[str, Any]) -> Encoder:
     epsilon = config.get("layer_norm_eps", 1e-12)
     if type(epsilon) is not float or not 0 < epsilon < 1:
         raise CheckpointError(f"config.json: layer_norm_eps is {epsilon!r}, not a small positive number")
-    tensors = _Tensors(_read(directory), directory)
+    tensors = _Tensors(read_tensors(directory), directory)
     hidden, inner = families.size(config, "hidden_size"), families.size(config, "intermediate_size")
     norm = tensors.norm("embeddings.LayerNorm", hidden)
     words = tensors.take("embeddings.word_embeddings.weight", (families.size(config, "vocab_size"), hidden))
@@ -43,18 +88,14 @@ def load_encoder(directory: Path, config: Mapping[str, Any]) -> Encoder:
     layers = []
     for number in range(families.size(config, "num_hidden_layers")):
         prefix = f"encoder.layer.{number}."
-        q, k, v = (
-            tensors.linear(f"{prefix}attention.self.{part}", hidden, hidden) for part in ("query", "key", "value")
-        )
+        parts = [f"{prefix}attention.self.{part}" for part in ("query", "key", "value")]
         layers.append(
             Layer(
-                qkv=Linear(
-                    np.concatenate([q.weight, k.weight, v.weight], axis=1), np.concatenate([q.bias, k.bias, v.bias])
-                ),
-                attention_output=tensors.linear(f"{prefix}attention.output.dense", hidden, hidden),
+                qkv=tensors.linear(parts, hidden, hidden),
+                attention_output=tensors.linear([f"{prefix}attention.output.dense"], hidden, hidden),
                 attention_norm=tensors.norm(f"{prefix}attention.output.LayerNorm", hidden),
-                intermediate=tensors.linear(f"{prefix}intermediate.dense", hidden, inner),
-                output=tensors.linear(f"{prefix}output.dense", inner, hidden),
+                intermediate=tensors.linear([f"{prefix}intermediate.dense"], hidden, inner),
+                output=tensors.linear([f"{prefix}output.dense"], inner, hidden),
                 output_norm=tensors.norm(f"{prefix}output.LayerNorm", hidden),
             )
         )
@@ -78,67 +119,36 @@ def _check_config(config: Mapping[str, Any], directory: Path) -> None:
         raise CheckpointError(f"{where}: hidden_size {hidden} can't be divided among {heads} heads")
 
 
-def _read(directory: Path) -> dict[str, FloatArray]:
-    """Every tensor of the checkpoint as float32, under BERT's own names."""
-    # The whole file wins over shards, as in transformers; its hash is the one that a bundle names.
-    if not (directory / WEIGHTS).is_file() and (directory / _INDEX).is_file():
-        try:
-            index = json.loads((directory / _INDEX).read_bytes())["weight_map"]
-            files = sorted({str(name) for name in index.values()})
-        except (ValueError, KeyError, AttributeError, OSError) as exc:
-            raise CheckpointError(f"{directory / _INDEX} is no index of safetensors files") from exc
-        if any(Path(name).name != name for name in files):
-            raise CheckpointError(f"{directory / _INDEX} names a file outside {directory}")
-    else:
-        files = [WEIGHTS]
-    tensors: dict[str, FloatArray] = {}
-    for name in files:
-        path = directory / name
-        if not path.is_file():
-            raise CheckpointError(
-                f"{directory} has no {name}; where it has a pytorch_model.bin, save it with transformers' "
-                "save_pretrained(..., safe_serialization=True)"
-            )
-        try:
-            with safe_open(path, framework="numpy") as file:
-                for key in file.keys():  # noqa: SIM118 - not a mapping
-                    tensor = families.bert_tensor(key)
-                    if tensor in tensors:
-                        raise CheckpointError(f"{path} has tensor {tensor} twice; the checkpoint is damaged")
-                    tensors[tensor] = np.asarray(file.get_tensor(key), np.float32)
-        except (SafetensorError, OSError, TypeError, ValueError) as exc:
-            raise CheckpointError(f"{path} can't be read as safetensors: {exc}") from exc
-    return tensors
-
-
 class _Tensors:
-    """Tensors by name, each taken once, checked for shape and for numbers that are none."""
+    """Tensors by name, each read once, checked for shape before and for numbers that are none after."""
 
-    def __init__(self, tensors: dict[str, FloatArray], directory: Path) -> None:
+    def __init__(self, tensors: dict[str, StoredTensor], directory: Path) -> None:
         self._left = tensors
         self._where = directory
 
     def take(self, name: str, shape: tuple[int, ...]) -> FloatArray:
-        tensor = self._left.pop(name, None)
-        if tensor is None:
+        stored = self._left.pop(name, None)
+        if stored is None:
             raise CheckpointError(f"{self._where}: the weights have no tensor {name}, which config.json calls for")
-        if tensor.shape != shape:
-            raise CheckpointError(f"{self._where}: tensor {name} has shape {tensor.shape}, config.json says {shape}")
+        if stored.shape != shape:
+            raise CheckpointError(f"{self._where}: tensor {name} has shape {stored.shape}, config.json says {shape}")
+        tensor = stored.read()
         if not np.isfinite(tensor).all():
             raise CheckpointError(f"{self._where}: tensor {name} holds NaN or infinity; the checkpoint is damaged")
         return tensor
 
-    def linear(self, name: str, inputs: int, outputs: int) -> Linear:
-        weight = self.take(f"{name}.weight", (outputs, inputs))
-        return Linear(np.ascontiguousarray(weight.T), self.take(f"{name}.bias", (outputs,)))
+    def linear(self, names: Sequence[str], inputs: int, outputs: int) -> Linear:
+        """Layers with the same inputs as one. Shapes: ``(inputs, outputs of all)`` and ``(outputs of all,)``."""
+        weight = np.empty((inputs, len(names) * outputs), np.float32)
+        np.concatenate([self.take(f"{name}.weight", (outputs, inputs)).T for name in names], axis=1, out=weight)
+        return Linear(weight, np.concatenate([self.take(f"{name}.bias", (outputs,)) for name in names]))
 
     def norm(self, name: str, width: int) -> LayerNorm:
         return LayerNorm(self.take(f"{name}.weight", (width,)), self.take(f"{name}.bias", (width,)))
 
     def check_all_taken(self) -> None:
-        unknown = sorted(name for name in self._left if not name.startswith(_UNUSED))
-        if unknown:
+        if self._left:
             raise CheckpointError(
-                f"{self._where}: the weights have {len(unknown)} tensors that config.json does not call for, the first "
-                f"is {unknown[0]}; the vectors would not be this model's"
+                f"{self._where}: the weights have {len(self._left)} tensors that config.json does not call for, the "
+                f"first is {min(self._left)}; the vectors would not be this model's"
             )

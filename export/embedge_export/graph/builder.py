@@ -62,6 +62,10 @@ class GraphBuilder:
         self.nodes.append(helper.make_node(kind, inputs, names, names[0], domain=domain, **attributes))
         return names
 
+    def name_last(self, name: str) -> None:
+        """Give the node that was added last, and its one output, another name."""
+        self.nodes[-1].name = self.nodes[-1].output[0] = name
+
 
 def save(g: GraphBuilder, graph: Path, weights: Path) -> dict[str, Tensor]:
     """Write the graph as ``graph`` and ``weights``, which must lie in one directory; the same bytes every time.

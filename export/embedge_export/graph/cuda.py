@@ -1,6 +1,6 @@
 """The encoder as an ONNX graph for ONNX Runtime's CUDA provider: float16 weights, fused operators, padded batches.
 
-``input_ids`` ``(batch, tokens)`` int64 -> ``embedding`` ``(batch, hidden)`` float32 of length 1. Shorter texts are
+``input_ids`` ``(batch, tokens)`` int64 -> ``embedding`` ``(batch, hidden)`` float32. Shorter texts are
 padded on the right with -1, so that one upload carries the ids and the lengths. Padding takes word 0 of the table,
 which every model has trained: a mean multiplies padded tokens by 0, which would make NaN of an infinity. Attention
 masks them. Positions that are counted, as RoBERTa's are, depend on the tokens before only.
@@ -29,7 +29,8 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
 
-from embedge_export.encoder import Encoder, LayerNorm, Linear, Pooling, QuantizedLinear
+from embedge.errors import ExportError
+from embedge_export.encoder import Encoder, Head, LayerNorm, Linear, QuantizedLinear
 from embedge_export.graph.builder import GraphBuilder
 from embedge_export.graph.cpu import positions
 
@@ -67,12 +68,16 @@ _MICROSOFT = "com.microsoft"
 _SMALLEST_NORM = np.float32(1e-12)
 
 
-def author(encoder: Encoder, pooling: Pooling) -> GraphBuilder:
+def author(encoder: Encoder, head: Head) -> GraphBuilder:
     """Write the graph of ``encoder``, whose matrices are float32; ends in the value ``embedding``.
 
     With CLS pooling the last layer computes its output and feed-forward part for the first token only.
     """
     assert isinstance(encoder.words, np.ndarray)
+    if head.pooling not in (("cls",), ("mean",)) or head.dense or head.dimensions is not None:
+        raise ExportError(
+            "fp16 is for cls or mean pooling without a Dense module and truncate_dim; choose int8 or fp32"
+        )
     g = GraphBuilder(encoder.hidden_size)
     is_token = _is_token(g)
     lengths = g.add("Cast", "lengths", _sum(g, "lengths/sum", is_token, keepdims=0), to=TensorProto.INT32)
@@ -81,7 +86,7 @@ def author(encoder: Encoder, pooling: Pooling) -> GraphBuilder:
         name = f"layer{number}"
         qkv = _linear(g, f"{name}/qkv", layer.qkv)
         a = g.add("Attention", f"{name}/attention", x, *qkv, lengths, num_heads=encoder.heads, domain=_MICROSOFT)
-        if pooling == "cls" and number == len(encoder.layers) - 1:
+        if head.first_token_only and number == len(encoder.layers) - 1:
             x, a = (g.add("Slice", f"{value}/first", value, *map(g.integers, (0, 1, 1))) for value in (x, a))
         a, bias = _product(g, f"{name}/attention_output", a, layer.attention_output)
         x = _norm_of_sum(g, f"{name}/attention_norm", (a, x, bias), layer.attention_norm, encoder.epsilon)
@@ -89,7 +94,7 @@ def author(encoder: Encoder, pooling: Pooling) -> GraphBuilder:
         f = _activation(g, f"{name}/activation", f, bias, encoder)
         f, bias = _product(g, f"{name}/output", f, layer.output)
         x = _norm_of_sum(g, f"{name}/norm", (f, x, bias), layer.output_norm, encoder.epsilon)
-    _normalize(g, _pool(g, x, is_token, pooling))
+    _add_head(g, x, is_token, lengths, head)
     return g
 
 
@@ -123,18 +128,20 @@ def _activation(g: GraphBuilder, name: str, x: str, bias: str, encoder: Encoder)
     return g.add(kind, name, x, bias, domain=_MICROSOFT)
 
 
-def _pool(g: GraphBuilder, x: str, is_token: str, pooling: Pooling) -> str:
-    """Shape: ``(batch, hidden)`` float32. The mean is left as the sum, since normalisation takes out the length."""
+def _add_head(g: GraphBuilder, x: str, is_token: str, lengths: str, head: Head) -> None:
+    """The value ``embedding``. A mean that is only normalised is left as the sum: that takes out the length."""
     x = g.add("Cast", "pool/float", x, to=TensorProto.FLOAT)
-    if pooling == "mean":
+    if not head.first_token_only:
         x = g.add("MatMul", "pool/sum", g.add("Unsqueeze", "pool/row", is_token, g.integers(1)), x)
-    return g.add("Squeeze", "pooled", x, g.integers(1))
-
-
-def _normalize(g: GraphBuilder, x: str) -> None:
-    squares = _sum(g, "embedding/sum", g.add("Mul", "embedding/squares", x, x), keepdims=1)
-    norm = g.add("Max", "embedding/norm", g.add("Sqrt", "embedding/root", squares), g.scalar(_SMALLEST_NORM))
-    g.add("Div", "embedding", x, norm)
+    x = g.add("Squeeze", "pooled", x, g.integers(1))
+    if head.normalize:
+        squares = _sum(g, "embedding/sum", g.add("Mul", "embedding/squares", x, x), keepdims=1)
+        norm = g.add("Max", "embedding/norm", g.add("Sqrt", "embedding/root", squares), g.scalar(_SMALLEST_NORM))
+        g.add("Div", "embedding", x, norm)
+    elif not head.first_token_only:
+        count = g.add("Cast", "pool/count", lengths, to=TensorProto.FLOAT)
+        g.add("Div", "embedding", x, g.add("Unsqueeze", "pool/counts", count, g.integers(1)))
+    g.name_last("embedding")
 
 
 def _sum(g: GraphBuilder, name: str, x: str, *, keepdims: int) -> str:

@@ -103,7 +103,7 @@ def _distance_of_fp32(reference: Bundle, choice: Choice, network: Network, fp32:
     errors = None
     if isinstance(network, HandWritten):
         trace = layers.trace_graph(reference, choice, network.encoder, network.encoder)
-        equations = layers.trace_equations(network.encoder, network.pooling)
+        equations = layers.trace_equations(network.encoder, network.head)
         (errors,) = layers.relative_errors(equations, [trace], tokenizer.encode(texts).ids)
     return Distances(network.reference, texts, cosines(fp32.embed(texts, prompt=""), expected), errors, len(texts))
 

@@ -146,7 +146,7 @@ def _layers(manifest: Manifest, variants: Sequence[VariantDiagnosis], shown: Seq
     distances = shown[0].distances
     return _LAYERS.format(
         about=f"|x − r| / |r| over all tokens of {distances.layer_texts} of the texts, where x are the layer’s "
-        f"normalised outputs and r those of {_escape(distances.reference)}{_POOLED[manifest.pooling]}.",
+        f"normalised outputs and r those of {_escape(distances.reference)}{_POOLED.get(manifest.pooling, '')}.",
         picture=plots.layer_errors({variant.name: errors[variant.name] for variant in shown}),
         table=_table(["", *names], rows, numbers=set(range(1, len(names) + 1))),
     )

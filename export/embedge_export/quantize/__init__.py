@@ -25,8 +25,11 @@ import numpy as np
 
 from embedge_export.encoder import (
     CENTRE,
+    SMALLEST_SCALE,
+    Dense,
     Encoder,
     FloatArray,
+    Head,
     Layer,
     LayerNorm,
     Linear,
@@ -98,6 +101,23 @@ def int8(
         for layer, quantized, following in zip(encoder.layers, sites, [*sites[1:], None], strict=True)
     ]
     return replace(encoder, words=words, norm=_fold_norm(encoder.norm, sites[0].qkv), layers=tuple(layers))
+
+
+def int8_head(head: Head) -> Head:
+    """The head with its matrices in int8, but for those with few outputs.
+
+    They are rounded to nearest: one matrix more adds little to the noise of the encoder's, so it is not calibrated.
+    """
+    return replace(head, dense=tuple(dense if dense.has_few_outputs else _int8_dense(dense) for dense in head.dense))
+
+
+def _int8_dense(dense: Dense) -> Dense:
+    assert isinstance(dense.linear, Linear)
+    codes, scale = round_rows(dense.linear.weight.T)
+    linear = QuantizedLinear(
+        np.ascontiguousarray(codes.T), scale[:, 0], dense.linear.bias, CENTRE, SMALLEST_SCALE, smoothing=None
+    )
+    return replace(dense, linear=linear)
 
 
 def _quantize_layer(

@@ -1,21 +1,52 @@
 """The vectors that a checkpoint must give, by the equations in double precision; needs no torch."""
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from embedge_export.encoder import Encoder, Linear, Pooling, QuantizedLinear
+from embedge_export.encoder import DenseActivation, Encoder, Head, Linear, Pooling, QuantizedLinear
 from embedge_export.reference.forward import Array, activate, attend, normalize
 
+_DENSE_ACTIVATIONS: dict[DenseActivation, Callable[[Array], Array]] = {
+    "identity": lambda x: x,
+    "tanh": np.tanh,
+    "relu": lambda x: np.maximum(x, 0),
+    "gelu": lambda x: activate(x, "gelu"),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+}
 
-def embed(encoder: Encoder, pooling: Pooling, texts: Sequence[Sequence[int]]) -> Array:
-    """The vectors of texts. Shape: ragged ``(n, tokens)`` -> ``(n, hidden)``."""
+
+def embed(encoder: Encoder, head: Head, texts: Sequence[Sequence[int]]) -> Array:
+    """The vectors of texts. Shape: ragged ``(n, tokens)`` -> ``(n, dimensions)``."""
     ends = list(itertools.accumulate(len(ids) for ids in texts))
-    states = np.split(layer_outputs(encoder, texts)[-1], ends[:-1])
-    pooled = np.array([x[0] if pooling == "cls" else x.mean(axis=0) for x in states])
-    vectors: Array = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
-    return vectors
+    return apply_head(head, np.split(layer_outputs(encoder, texts)[-1], ends[:-1]))
+
+
+def apply_head(head: Head, states: Sequence[Array]) -> Array:
+    """The vectors of texts from their tokens'. Shape: ragged ``(n, tokens, hidden)`` -> ``(n, dimensions)``."""
+    x = np.array([np.concatenate([_pool(state, pooling) for pooling in head.pooling]) for state in states])
+    for dense in head.dense:
+        x = _DENSE_ACTIVATIONS[dense.activation](_linear(x, dense.linear))
+    if head.normalize:
+        x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    return x[:, : head.dimensions]
+
+
+def _pool(states: Array, pooling: Pooling) -> Array:
+    """Shape: ``(tokens, hidden)`` -> ``(hidden,)``."""
+    tokens = len(states)
+    numbers = np.arange(1, tokens + 1)
+    pooled: Array = {
+        "cls": lambda: states[0],
+        "lasttoken": lambda: states[-1],
+        "max": lambda: states.max(axis=0),
+        "mean": lambda: states.mean(axis=0),
+        "mean_sqrt_len_tokens": lambda: states.sum(axis=0) / math.sqrt(tokens),
+        "weightedmean": lambda: numbers @ states / numbers.sum(),
+    }[pooling]()
+    return pooled
 
 
 def layer_outputs(encoder: Encoder, texts: Sequence[Sequence[int]]) -> list[Array]:

@@ -15,7 +15,7 @@ import onnx
 from embedge.bundle import Bundle
 from embedge.engine.choose import Choice
 from embedge.engine.weights import Unsigned
-from embedge_export.encoder import Encoder, LayerNorm, Pooling
+from embedge_export.encoder import Encoder, Head, LayerNorm
 from embedge_export.reference import equations
 from embedge_export.reference.forward import Array
 from embedge_export.reference.values import Values
@@ -44,13 +44,13 @@ def trace_graph(bundle: Bundle, choice: Choice, encoder: Encoder, original: Enco
     return trace
 
 
-def trace_equations(encoder: Encoder, pooling: Pooling) -> Trace:
+def trace_equations(encoder: Encoder, head: Head) -> Trace:
     """The same by the equations, in double precision."""
     norms, kept = _norms(encoder), _kept(encoder)
 
     def trace(ids: Sequence[int]) -> list[Array]:
         outputs = equations.layer_outputs(encoder, [ids])
-        if pooling == "cls":
+        if head.first_token_only:
             outputs[-1] = outputs[-1][:1]  # all that the graph computes
         return [_normalized(*each) for each in zip(outputs, norms, kept, strict=True)]
 

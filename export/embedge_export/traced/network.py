@@ -19,9 +19,10 @@ from transformers import CONFIG_MAPPING, AutoModel
 
 from embedge.errors import CheckpointError, ExportError
 from embedge_export.checkpoint import Checkpoint
-from embedge_export.encoder import CENTRE, FloatArray, Linear, Pooling
+from embedge_export.encoder import CENTRE, FloatArray, Head, Linear
 from embedge_export.graph.builder import GraphBuilder, save
-from embedge_export.quantize import ACTIVATION_ZERO_POINT, quantize_matrix
+from embedge_export.quantize import ACTIVATION_ZERO_POINT, int8_head, quantize_matrix
+from embedge_export.reference.equations import apply_head
 from embedge_export.reference.forward import Array
 from embedge_export.reference.values import Values
 from embedge_export.traced import rewrite
@@ -40,8 +41,8 @@ class Traced:
 
     graph: TracedGraph
     torch_model: Any
-    pooling: Pooling
-    hidden_size: int
+    head: Head
+    dimensions: int
     description: str
     quantized: Mapping[tuple[str, ...], QuantizedProduct] = field(default_factory=dict)
     origin: str = f"graph traced by {_VERSIONS}"
@@ -59,11 +60,12 @@ class Traced:
             model = _load(checkpoint)
             graph = rewrite.read(trace(model, checkpoint.config))
         hidden = int(model.config.hidden_size)
-        return cls(graph, model, checkpoint.pooling, hidden, f"{model.config.model_type}, hidden size {hidden}")
+        head = checkpoint.head
+        return cls(graph, model, head, head.width(hidden), f"{model.config.model_type}, hidden size {hidden}")
 
     def author(self, *, unsigned: bool = False) -> GraphBuilder:
         """See `Network`."""
-        return rewrite.author(self.graph, self.hidden_size, self.pooling, self.quantized, unsigned=unsigned)
+        return rewrite.author(self.graph, self.dimensions, self.head, self.quantized, unsigned=unsigned)
 
     def quantize(
         self, calibration: Sequence[Sequence[int]], on_step: Callable[[str], None] = lambda _: None
@@ -71,21 +73,19 @@ class Traced:
         """See `Network`; raises ``ExportError`` where there is nothing to quantize."""
         if not self.graph.products:
             raise ExportError(f"a {self.description}, has no matrices for int8: pass precision='fp32' (--precision)")
-        return replace(self, quantized=dict(self._quantize(calibration, on_step)))
+        return replace(self, quantized=dict(self._quantize(calibration, on_step)), head=int8_head(self.head))
 
     def embed(self, texts: Sequence[Sequence[int]]) -> Array:
         """See `Network`."""
-        return np.array([self._embed(ids) for ids in texts])
+        return apply_head(self.head, [self._states(ids) for ids in texts])
 
-    def _embed(self, ids: Sequence[int]) -> Array:
-        """Shape: ``(tokens,)`` -> ``(hidden,)``."""
+    def _states(self, ids: Sequence[int]) -> Array:
+        """The last hidden state of a text. Shape: ``(tokens,)`` -> ``(tokens, hidden)``."""
         with torch.inference_mode(), quiet():
             tokens = torch.tensor([list(ids)])
             states = self.torch_model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).last_hidden_state[0]
-        x = states.double().numpy()
-        pooled = x[0] if self.pooling == "cls" else x.mean(axis=0)
-        vector: Array = pooled / np.linalg.norm(pooled)
-        return vector
+        last: Array = states.double().numpy()
+        return last
 
     def _quantize(
         self, calibration: Sequence[Sequence[int]], on_step: Callable[[str], None]

@@ -14,9 +14,11 @@ import numpy.typing as npt
 import onnx
 
 from embedge.errors import ExportError
-from embedge_export.encoder import FloatArray, Pooling, QuantizedLinear, QuantizedTable
+from embedge_export.encoder import FloatArray, Head, QuantizedLinear, QuantizedTable
 from embedge_export.graph import cpu
 from embedge_export.graph.builder import GraphBuilder
+from embedge_export.graph.head import add_head
+from embedge_export.graph.products import quantized_product
 from embedge_export.quantize.rounding import round_rows
 
 # What the other inputs of encoders are when there is one text of one segment, without padding.
@@ -93,14 +95,14 @@ def read(model: onnx.ModelProto) -> TracedGraph:
 
 def author(
     traced: TracedGraph,
-    hidden_size: int,
-    pooling: Pooling,
+    dimensions: int,
+    head: Head,
     quantized: Mapping[tuple[str, ...], QuantizedProduct],
     *,
     unsigned: bool,
 ) -> GraphBuilder:
     """The graph; with the products in int8 that ``quantized`` has by the names of their weights, and then the words."""
-    g = GraphBuilder(hidden_size, unsigned=unsigned, opset=traced.opset)
+    g = GraphBuilder(dimensions, unsigned=unsigned, opset=traced.opset)
     first = {product.outputs[0]: product for product in traced.products}
     others = {output for product in traced.products for output in product.outputs[1:]}
     for node in traced.nodes:
@@ -111,7 +113,7 @@ def author(
             cpu.words(g, name, QuantizedTable(*round_rows(traced.constants[node.input[0]])))
         elif name not in others:
             g.nodes.append(node)
-    cpu.pool(g, traced.output, pooling)
+    add_head(g, traced.output, head)
     used = {name for node in g.nodes for name in _reads(node)}
     for name, value in traced.constants.items():
         if name in used:
@@ -130,7 +132,7 @@ def _multiply(g: GraphBuilder, traced: TracedGraph, product: Product, quantized:
         linear, x = quantized.linear, product.input
         if quantized.shift.any():
             x = g.add("Sub", f"{name}/shifted", x, g.constant(f"{weights}/shift", quantized.shift))
-        y = cpu.quantized_product(g, name, x, linear, shared=weights)
+        y = quantized_product(g, name, x, linear, shared=weights)
         g.add("Add", name, y, g.constant(f"{weights}/bias", linear.bias))
     if merged:
         widths = [traced.constants[weight].shape[1] for weight in product.weights]

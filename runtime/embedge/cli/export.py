@@ -7,17 +7,14 @@ import argparse
 import sys
 import time
 
-from embedge.cli.options import positive
-from embedge.errors import ExportError
+from embedge.cli.checkpoint import add_checkpoint, load_export
 
 EXAMPLE = "embedge export BAAI/bge-small-en"
-
-_MODULES = ("onnx", "safetensors", "huggingface_hub")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Options of ``embedge export``."""
-    parser.add_argument("source", metavar="SOURCE", help="a checkpoint's directory, or a hub id like BAAI/bge-small-en")
+    add_checkpoint(parser)
     parser.add_argument(
         "out",
         metavar="OUT",
@@ -36,12 +33,6 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="optimum: trace the model, with the extra embedge[optimum]; default: only what is not written by hand",
     )
-    parser.add_argument("--max-tokens", type=positive, metavar="N", help="the longest input; default: the checkpoint's")
-    parser.add_argument(
-        "--pooling", choices=("cls", "mean"), help="how token vectors become one; default: the checkpoint's"
-    )
-    parser.add_argument("--query-prompt", metavar="TEXT", help="put in front of queries; default: the model's")
-    parser.add_argument("--document-prompt", metavar="TEXT", help="put in front of documents; default: the model's")
     parser.add_argument("--force", action="store_true", help="replace what is already at OUT, and at --report")
     parser.add_argument(
         "--report", metavar="HTML", help="write a report on errors, size and speed; needs the extra embedge[report]"
@@ -50,13 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run ``embedge export``."""
-    try:
-        from embedge_export import export
-    except ModuleNotFoundError as exc:
-        if exc.name not in _MODULES:
-            raise
-        raise ExportError(f"export needs {exc.name}: pip install 'embedge[export]'") from exc
-
+    export = load_export().export
     start = time.monotonic()
 
     def show(line: str) -> None:

@@ -1,0 +1,238 @@
+"""What lies around an encoder is read, done, and said; or refused in one sentence."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embedge import CheckpointError, Embedder
+from embedge_export import export
+from tests.cases import MakeCheckpoint
+from tests.layouts import BARE, LAYOUTS, MEAN, SENTENCES, USUAL, Layout, dense_weights, pooling, write_layout
+
+TEXTS = ["ONNX Runtime runs on edge boxes.", "okay thanks", "Bread rises because yeast makes gas. " * 3, ""]
+
+
+def embed(layout: Layout, make_checkpoint: MakeCheckpoint, place: Path, name: str, **options: Any) -> Any:
+    """The fp32 vectors of TEXTS, and the manifest."""
+    source = write_layout(layout, make_checkpoint, name)
+    exported = export(source, place / f"{name}-out", precision=["fp32"], **options)
+    assert exported.manifest.measured.variants["fp32"].batch_invariant
+    with Embedder.load(exported.path) as model:
+        return model.embed(TEXTS, prompt=""), exported.manifest
+
+
+def test_without_normalize_vectors_keep_their_length(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    bare, manifest = embed(Layout(BARE, MEAN), make_checkpoint, tmp_path, "bare")
+    usual, other = embed(Layout(USUAL, MEAN), make_checkpoint, tmp_path, "usual")
+    lengths = np.linalg.norm(bare, axis=1, keepdims=True)
+    assert (np.abs(lengths - 1) > 0.01).all()
+    np.testing.assert_allclose(bare / lengths, usual, atol=1e-6)
+    assert (manifest.normalized, other.normalized) == (False, True)
+
+
+def test_a_dense_module_is_applied_after_the_pooling(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    pooled, _ = embed(Layout(BARE, MEAN), make_checkpoint, tmp_path, "pooled")
+    found, manifest = embed(LAYOUTS["distiluse"], make_checkpoint, tmp_path, "dense")
+    weights = dense_weights(64, 32, True)
+    np.testing.assert_allclose(found, np.tanh(pooled @ weights["linear.weight"].T + weights["linear.bias"]), atol=1e-5)
+    assert manifest.dimensions == 32
+
+
+@pytest.mark.parametrize("name", ["LaBSE", "two dense", "dense to few", "cls and mean", "max pooling"])
+def test_int8_has_the_head_too(make_checkpoint: MakeCheckpoint, tmp_path: Path, name: str) -> None:
+    source = write_layout(LAYOUTS[name], make_checkpoint)
+    measured = export(source, tmp_path / "out", precision=["int8", "fp32"]).manifest.measured.variants["int8"]
+    assert measured.batch_invariant
+    assert measured.fidelity.mean_cosine > 0.995
+
+
+def test_several_poolings_are_joined_in_their_order(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    both, manifest = embed(
+        Layout(BARE, {"1_Pooling/config.json": pooling(["mean", "max"])}), make_checkpoint, tmp_path, "both"
+    )
+    one, _ = embed(Layout(BARE, MEAN), make_checkpoint, tmp_path, "one")
+    other, _ = embed(LAYOUTS["max pooling"], make_checkpoint, tmp_path, "other")
+    np.testing.assert_allclose(both, np.hstack([one, other]), atol=1e-6)
+    assert (manifest.pooling, manifest.dimensions) == ("mean+max", 128)
+
+
+def test_each_module_is_read_from_its_own_folder(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    _, manifest = embed(LAYOUTS["stale pooling"], make_checkpoint, tmp_path, "stale")
+    assert manifest.pooling == "mean"
+
+
+def test_vectors_are_truncated_after_they_are_normalised(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    whole, _ = embed(Layout(USUAL, MEAN), make_checkpoint, tmp_path, "whole")
+    found, manifest = embed(LAYOUTS["truncated"], make_checkpoint, tmp_path, "truncated")
+    np.testing.assert_allclose(found, whole[:, :32], atol=1e-6)
+    assert (manifest.dimensions, manifest.normalized) == (32, False)
+
+
+@pytest.mark.parametrize(
+    ("told", "similarity"), [(None, "cosine"), ("dot", "dot"), ("euclidean", "euclidean"), ("manhattan", "manhattan")]
+)
+def test_the_bundle_says_how_vectors_are_compared(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, told: str | None, similarity: str
+) -> None:
+    _, manifest = embed(
+        Layout(BARE, MEAN | {SENTENCES: {"similarity_fn_name": told}}), make_checkpoint, tmp_path, "tiny"
+    )
+    assert manifest.similarity == similarity
+
+
+E5 = {"query": "query: ", "document": "passage: "}
+NONE = {"query": "", "document": ""}
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "prompts"),
+    [
+        ({}, "tiny", NONE),
+        ({}, "multilingual-e5-base", E5),
+        ({"config.json": {"_name_or_path": "intfloat/e5-small-v2"}}, "tiny", E5),
+        ({"config.json": {"_name_or_path": "/home/me/models/e5-small-v2/"}}, "tiny", E5),
+        ({SENTENCES: {"prompts": NONE}}, "e5-small-v2", E5),
+        (
+            {SENTENCES: {"prompts": {"query": "my query: "}}},
+            "e5-small-v2",
+            {"query": "my query: ", "document": "passage: "},
+        ),
+        ({SENTENCES: {"prompts": {**NONE, "passage": "passage: "}}}, "tiny", {"query": "", "document": "passage: "}),
+        (
+            {SENTENCES: {"prompts": {"search_query": "q: ", "search_document": "d: "}}},
+            "tiny",
+            {"query": "q: ", "document": "d: "},
+        ),
+        ({SENTENCES: {"prompts": {"retrieval.query": "q: "}}}, "tiny", {"query": "q: ", "document": ""}),
+        (
+            {SENTENCES: {"prompts": {"all": "a: "}, "default_prompt_name": "all"}},
+            "tiny",
+            {"query": "a: ", "document": "a: "},
+        ),
+        ({}, "bge-base-zh-v1.5", {"query": "为这个句子生成表示以用于检索相关文章：", "document": ""}),
+    ],
+    ids=str,
+)
+def test_prompts_are_the_checkpoints_else_its_familys(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, files: dict[str, Any], name: str, prompts: dict[str, str]
+) -> None:
+    config = files.get("config.json", {})
+    others = {path: content for path, content in files.items() if path != "config.json"}
+    _, manifest = embed(Layout(USUAL, MEAN | others, config=config), make_checkpoint, tmp_path, name)
+    assert {kind: manifest.prompts[kind] for kind in ("query", "document")} == prompts
+
+
+def test_every_prompt_is_kept_by_its_name(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    told = {"query": "q: ", "clustering": "c: "}
+    _, manifest = embed(Layout(USUAL, MEAN | {SENTENCES: {"prompts": told}}), make_checkpoint, tmp_path, "tiny")
+    assert manifest.prompts == {**told, "document": ""}
+
+
+def module(kind: str, path: str = "") -> dict[str, str]:
+    return {"type": kind, "path": path}
+
+
+ST = "sentence_transformers.models"
+TRANSFORMER = module(f"{ST}.Transformer")
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("cross encoder", {"config.json": {"architectures": ["BertForSequenceClassification"]}}, "gives scores"),
+    ("splade", {"config.json": {"architectures": ["BertForMaskedLM"]}}, "predicts words"),
+    ("code of its own", {"config.json": {"auto_map": {"AutoModel": "x.Y"}, "vocab_size": None}}, "auto_map"),
+    ("decoder", {"config.json": {"is_decoder": True}}, "is_decoder"),
+    ("pruned", {"config.json": {"pruned_heads": {"0": [1]}}}, "pruned_heads"),
+    ("quantized", {"config.json": {"quantization_config": {"bits": 4}}}, "quantization_config"),
+    ("two poolings", {"modules.json": [TRANSFORMER, *[module(f"{ST}.Pooling", "1_Pooling")] * 2]}, "chains"),
+    ("normalize first", {"modules.json": [TRANSFORMER, module(f"{ST}.Normalize"), module(f"{ST}.Pooling")]}, "chains"),
+    ("no pooling", {"modules.json": [TRANSFORMER]}, "chains Transformer"),
+    ("cnn", {"modules.json": [TRANSFORMER, module(f"{ST}.CNN", "1_CNN")]}, "CNN module"),
+    ("splade pooling", {"modules.json": [module(f"{ST}.MLMTransformer")]}, "MLMTransformer module"),
+    ("own pooling", {"modules.json": [TRANSFORMER, module("my_code.Pooling", "1_Pooling")]}, "my_code.Pooling is code"),
+    ("outside", {"modules.json": [TRANSFORMER, module(f"{ST}.Pooling", "../1_Pooling")]}, "no folder"),
+    ("absolute", {"modules.json": [TRANSFORMER, module(f"{ST}.Pooling", "/tmp")]}, "no folder"),
+    ("pooling gone", {"modules.json": [TRANSFORMER, module(f"{ST}.Pooling", "2_Pooling")]}, "2_Pooling"),
+    (
+        "include_prompt",
+        {"1_Pooling/config.json": pooling("mean", include_prompt=False), SENTENCES: {"prompts": {"query": "q: "}}},
+        "leaves prompts out",
+    ),
+    ("unknown default", {SENTENCES: {"prompts": {}, "default_prompt_name": "x"}}, "default_prompt_name"),
+    ("unknown similarity", {SENTENCES: {"similarity_fn_name": "jaccard"}}, "similarity_fn_name"),
+    ("odd dimensions", {SENTENCES: {"truncate_dim": 0}}, "truncate_dim"),
+    ("odd settings", {"sentence_bert_config.json": {"tokenizer_args": {"do_lower_case": True}}}, "do_lower_case"),
+    ("unknown settings", {"sentence_bert_config.json": {"twice": True}}, "twice"),
+    ("other task", {"sentence_bert_config.json": {"transformer_task": "fill-mask"}}, "transformer_task"),
+]
+
+
+@pytest.mark.parametrize(("name", "files", "told"), REFUSED, ids=[name for name, *_ in REFUSED])
+def test_what_embedge_can_not_write_is_refused_in_one_sentence(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, name: str, files: dict[str, Any], told: str
+) -> None:
+    source = make_checkpoint()
+    for path, content in files.items():
+        if path == "config.json":
+            content = {**json.loads((source / path).read_text()), **content}
+        (source / path).write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=told) as caught:
+        export(source, tmp_path / "place" / "out", precision=["fp32"])
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "place").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"in_features": 63}, "in_features"),
+        ({"out_features": 5}, "matrix"),
+        ({"activation_function": "my_code.Act"}, "activation_function"),
+        ({"module_input_name": "token_embeddings"}, "module_input_name"),
+        ({"dropout": 1}, "dropout"),
+    ],
+)
+def test_odd_dense_modules_are_named(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    source = write_layout(LAYOUTS["distiluse"], make_checkpoint)
+    path = source / "2_Dense" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(CheckpointError, match=told):
+        export(source, tmp_path / "out", precision=["fp32"])
+
+
+def test_an_adapter_has_to_be_merged(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    source = make_checkpoint()
+    (source / "config.json").rename(source / "adapter_config.json")
+    with pytest.raises(CheckpointError, match="merge it"):
+        export(source, tmp_path / "out")
+
+
+@pytest.mark.parity
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_vectors_are_those_of_sentence_transformers(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, passages: list[str], name: str
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    source = write_layout(LAYOUTS[name], make_checkpoint)
+    reference = SentenceTransformer(str(source), device="cpu", local_files_only=True)
+    texts = [*passages[:20], *TEXTS, "Été à la Façade, ÉTÉ", " ".join(passages[:8])]
+    exported = export(source, tmp_path / "out", precision=["fp32"])
+    assert exported.manifest.similarity == reference.similarity_fn_name
+    with Embedder.load(exported.path) as model:
+        assert exported.manifest.dimensions == reference.get_sentence_embedding_dimension()
+        pairs = [
+            (model.embed(texts), np.array([reference.encode_document(text) for text in texts])),
+            (
+                np.array([model.embed_query(text) for text in texts]),
+                np.array([reference.encode_query(text) for text in texts]),
+            ),
+            (model.embed(texts, prompt=""), np.array([reference.encode(text, prompt="") for text in texts])),
+        ]
+    for found, expected in pairs:
+        lengths = np.linalg.norm(found, axis=1), np.linalg.norm(expected, axis=1)
+        assert ((found * expected).sum(axis=1) / lengths[0] / lengths[1]).min() >= 0.99999
+        np.testing.assert_allclose(*lengths, rtol=1e-4)

@@ -1,0 +1,205 @@
+"""Checkpoints as they are found on the hub, in small: a tiny BERT with other files around it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+WIDTH = 64
+"""That of the tiny BERT."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What differs from a checkpoint with CLS pooling that is saved without ``modules.json``."""
+
+    modules: tuple[tuple[str, str], ...] = ()
+    """Classes and folders; none for no ``modules.json``."""
+    files: dict[str, Any] = field(default_factory=dict)
+    """JSON by path."""
+    dense: tuple[tuple[str, int, int, str, bool], ...] = ()
+    """Folder, inputs, outputs, activation, and whether it has a bias."""
+    move: str = ""
+    """The folder that the encoder's files lie in."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Fields of ``config.json``."""
+
+
+def pooling(mode: str | list[str], width: int = WIDTH, **more: Any) -> dict[str, Any]:
+    """The settings of a Pooling module."""
+    return {"word_embedding_dimension": width, "pooling_mode": mode, **more}
+
+
+def chain(*kinds: str) -> tuple[tuple[str, str], ...]:
+    """Modules in the folders that sentence-transformers gives them."""
+    return tuple((kind, "" if kind == "Transformer" else f"{number}_{kind}") for number, kind in enumerate(kinds))
+
+
+SENTENCES = "config_sentence_transformers.json"
+USUAL = chain("Transformer", "Pooling", "Normalize")
+MEAN = {"1_Pooling/config.json": pooling("mean")}
+BARE = chain("Transformer", "Pooling")
+DENSE = chain("Transformer", "Pooling", "Dense", "Normalize")
+
+LAYOUTS: dict[str, Layout] = {
+    "all-MiniLM": Layout(USUAL, MEAN),
+    "bge": Layout(USUAL, {"1_Pooling/config.json": pooling("cls")}),
+    "multi-qa-mpnet-base-dot": Layout(BARE, MEAN | {SENTENCES: {"similarity_fn_name": "dot"}}),
+    "paraphrase-MiniLM": Layout(BARE, MEAN),
+    "msmarco-tas-b": Layout(BARE, {"1_Pooling/config.json": pooling("cls")}),
+    "old flags": Layout(
+        BARE,
+        {
+            "1_Pooling/config.json": {
+                "word_embedding_dimension": WIDTH,
+                "pooling_mode_cls_token": False,
+                "pooling_mode_mean_tokens": True,
+                "pooling_mode_max_tokens": False,
+                "pooling_mode_mean_sqrt_len_tokens": False,
+            }
+        },
+    ),
+    "no flag": Layout(
+        USUAL,
+        {"1_Pooling/config.json": {"word_embedding_dimension": WIDTH, "pooling_mode_cls_token": False}},
+    ),
+    "mode before flags": Layout(USUAL, {"1_Pooling/config.json": pooling("mean", pooling_mode_cls_token=True)}),
+    "max pooling": Layout(BARE, {"1_Pooling/config.json": pooling("max")}),
+    "mean by root": Layout(BARE, {"1_Pooling/config.json": pooling("mean_sqrt_len_tokens")}),
+    "weighted mean": Layout(BARE, {"1_Pooling/config.json": pooling("weightedmean")}),
+    "last token": Layout(USUAL, {"1_Pooling/config.json": pooling("lasttoken")}),
+    "cls and mean": Layout(USUAL, {"1_Pooling/config.json": pooling(["cls", "mean"])}),
+    "three poolings": Layout(
+        BARE,
+        {
+            "1_Pooling/config.json": {
+                "word_embedding_dimension": WIDTH,
+                "pooling_mode_mean_tokens": True,
+                "pooling_mode_cls_token": True,
+                "pooling_mode_max_tokens": True,
+            }
+        },
+    ),
+    "LaBSE": Layout(
+        DENSE, {"1_Pooling/config.json": pooling("cls")}, (("2_Dense", WIDTH, WIDTH, "activation.Tanh", True),)
+    ),
+    "distiluse": Layout(
+        chain("Transformer", "Pooling", "Dense"), MEAN, (("2_Dense", WIDTH, 32, "activation.Tanh", True),)
+    ),
+    "two dense": Layout(
+        chain("Transformer", "Pooling", "Dense", "Dense", "Normalize"),
+        MEAN,
+        (("2_Dense", WIDTH, 96, "linear.Identity", False), ("3_Dense", 96, 48, "linear.Identity", False)),
+    ),
+    "dense to few": Layout(
+        chain("Transformer", "Pooling", "Dense"), MEAN, (("2_Dense", WIDTH, 8, "activation.ReLU", True),)
+    ),
+    "dense after two poolings": Layout(
+        DENSE,
+        {"1_Pooling/config.json": pooling(["cls", "mean"])},
+        (("2_Dense", 2 * WIDTH, WIDTH, "activation.GELU", True),),
+    ),
+    "dense with sigmoid": Layout(
+        chain("Transformer", "Pooling", "Dense"), MEAN, (("2_Dense", WIDTH, 40, "activation.Sigmoid", True),)
+    ),
+    "dropout": Layout(
+        (*BARE, ("Dropout", "2_Dropout"), ("Normalize", "3_Normalize")),
+        MEAN | {"2_Dropout/config.json": {"dropout": 0.1}},
+    ),
+    "stale pooling": Layout(
+        (("Transformer", ""), ("Pooling", "2_Pooling"), ("Normalize", "3_Normalize")),
+        {"1_Pooling/config.json": pooling("max"), "2_Pooling/config.json": pooling("mean")},
+    ),
+    "encoder in a folder": Layout(
+        (("Transformer", "0_Transformer"), ("Pooling", "1_Pooling")), MEAN, move="0_Transformer"
+    ),
+    "truncated": Layout(USUAL, MEAN | {SENTENCES: {"truncate_dim": 32}}),
+    "truncated by more than there is": Layout(USUAL, MEAN | {SENTENCES: {"truncate_dim": 1000}}),
+    "roberta's settings": Layout(
+        USUAL, MEAN | {"sentence_roberta_config.json": {"max_seq_length": 24, "do_lower_case": True}}
+    ),
+    "distilbert's settings": Layout(USUAL, MEAN | {"sentence_distilbert_config.json": {"max_seq_length": 16}}),
+    "two files of settings": Layout(
+        USUAL,
+        MEAN
+        | {
+            "sentence_bert_config.json": {"max_seq_length": 32, "do_lower_case": False},
+            "sentence_xlnet_config.json": {"max_seq_length": 8},
+        },
+    ),
+    "prompts": Layout(USUAL, MEAN | {SENTENCES: {"prompts": {"query": "query: ", "document": "passage: "}}}),
+    "prompts of a model that leaves them out": Layout(
+        USUAL,
+        {"1_Pooling/config.json": pooling("mean", include_prompt=False), SENTENCES: {"prompts": {"query": ""}}},
+    ),
+    "newer class names": Layout(
+        (
+            ("base.modules.transformer.Transformer", ""),
+            ("sentence_transformer.modules.pooling.Pooling", "1_Pooling"),
+            ("sentence_transformer.modules.normalize.Normalize", "2_Normalize"),
+        ),
+        {"1_Pooling/config.json": {"embedding_dimension": WIDTH, "pooling_mode": "cls", "include_prompt": True}},
+    ),
+    "newer settings": Layout(
+        USUAL,
+        MEAN
+        | {
+            "sentence_bert_config.json": {
+                "transformer_task": "feature-extraction",
+                "modality_config": {
+                    "text": {"method": "forward", "method_output_name": "last_hidden_state"},
+                },
+                "module_output_name": "token_embeddings",
+            }
+        },
+    ),
+    "head beside modules": Layout(USUAL, MEAN, config={"architectures": ["BertForMaskedLM"]}),
+    "euclidean": Layout(BARE, MEAN | {SENTENCES: {"similarity_fn_name": "euclidean"}}),
+}
+"""What sentence-transformers and embedge both load."""
+
+
+def write_layout(layout: Layout, make_checkpoint: Callable[..., Path], name: str = "tiny") -> Path:
+    """Write the checkpoint of ``layout``."""
+    source = make_checkpoint(name, **layout.config)
+    for folder, inputs, outputs, activation, bias in layout.dense:
+        (source / folder).mkdir()
+        fields = {
+            "in_features": inputs,
+            "out_features": outputs,
+            "bias": bias,
+            "activation_function": f"torch.nn.modules.{activation}",
+        }
+        (source / folder / "config.json").write_text(json.dumps(fields))
+        save_file(dense_weights(inputs, outputs, bias), source / folder / "model.safetensors")
+    if layout.modules:
+        listed = [
+            {"idx": number, "name": str(number), "path": folder, "type": _class(kind)}
+            for number, (kind, folder) in enumerate(layout.modules)
+        ]
+        (source / "modules.json").write_text(json.dumps(listed))
+    for path, content in layout.files.items():
+        (source / path).parent.mkdir(exist_ok=True)
+        (source / path).write_text(json.dumps(content))
+    if layout.move:
+        (source / layout.move).mkdir()
+        for path in ("config.json", "tokenizer.json", "model.safetensors"):
+            (source / path).rename(source / layout.move / path)
+    return source
+
+
+def _class(kind: str) -> str:
+    return f"sentence_transformers.{kind}" if "." in kind else f"sentence_transformers.models.{kind}"
+
+
+def dense_weights(inputs: int, outputs: int, bias: bool) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+    """Random ones, the same for the same sizes."""
+    random = np.random.default_rng(inputs + outputs)
+    weights = {"linear.weight": random.normal(0, 0.2, (outputs, inputs)).astype(np.float32)}
+    if bias:
+        weights["linear.bias"] = random.normal(0, 0.2, outputs).astype(np.float32)
+    return weights

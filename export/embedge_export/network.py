@@ -44,7 +44,7 @@ class Network(Protocol):
         """
 
     def quantize(self, calibration: Sequence[Sequence[int]], on_step: Callable[[str], None] = lambda _: None) -> Self:
-        """The same in int8, calibrated on texts given as token ids; tells ``on_step`` how far it is."""
+        """The same in int8, calibrated on texts given as token ids; reports its progress to ``on_step``."""
 
     def embed(self, texts: Sequence[Sequence[int]]) -> Array:
         """The vectors that texts must have, computed another way.

@@ -292,4 +292,4 @@ def test_the_text_tells_what_stays() -> None:
     assert f"{difference['mean']:+.2f} points, {difference['lower']:+.2f} to {difference['upper']:+.2f} by" in told
     assert f"int8 finds {100 * int8['same_ten_best']['mean']:.1f} %" in told
     assert f"{short['texts']:,} texts of 3 to 8 tokens" in told
-    assert f"{short['mean']:.5f} on average, {short['least']:.4f} at the least" in told
+    assert f"{short['mean']:.5f} mean, {short['least']:.4f} min" in told

@@ -79,7 +79,7 @@ def run(program: Path, *arguments: str | Path, **options: Any) -> subprocess.Com
     )
 
 
-def test_the_installed_program_tells_its_version(environment: Path) -> None:
+def test_the_installed_program_prints_its_version(environment: Path) -> None:
     done = run(environment / "embedge", "--version")
     assert (done.returncode, done.stdout) == (0, f"embedge {embedge.__version__}\n")
 
@@ -106,7 +106,7 @@ def test_the_base_install_searches(environment: Path, bundle: Path, tmp_path: Pa
     assert f"{text}:3" in done.stdout
 
 
-def test_export_in_the_base_install_tells_which_extra_to_install(
+def test_export_in_the_base_install_says_which_extra_to_install(
     environment: Path, minilm: Path, tmp_path: Path
 ) -> None:
     done = run(environment / "embedge", "export", minilm, tmp_path / "out")
@@ -154,34 +154,7 @@ def test_the_base_install_depends_on_three_packages(metadata: Any) -> None:
     assert sorted(re.split(r"[<>=!~ ]", field)[0] for field in needed) == ["numpy", "onnxruntime", "tokenizers"]
 
 
-def added_by(extra: str, metadata: Any) -> list[str]:
-    """The packages that an extra adds."""
-    fields = [field.partition(";") for field in metadata.get_all("Requires-Dist")]
-    return sorted(re.split(r"[<>=!~ ]", name)[0] for name, _, extras in fields if f"extra == '{extra}'" in extras)
-
-
-def test_the_extra_for_export_adds_two_packages(metadata: Any) -> None:
-    assert added_by("export", metadata) == ["huggingface-hub", "onnx"]
-
-
-def test_the_extra_for_reports_adds_one_more(metadata: Any) -> None:
-    assert added_by("report", metadata) == sorted([*added_by("export", metadata), "matplotlib"])
-
-
-def test_the_extra_for_tracing_adds_torch_and_what_needs_it(metadata: Any) -> None:
-    added = sorted([*added_by("export", metadata), "optimum-onnx", "torch", "transformers"])
-    assert added_by("optimum", metadata) == added
-
-
-def test_there_are_no_other_extras(metadata: Any) -> None:
-    assert sorted(metadata.get_all("Provides-Extra")) == ["cuda", "export", "optimum", "report"]
-
-
-def test_the_extra_for_gpus_brings_onnxruntime_with_cuda(metadata: Any) -> None:
-    assert added_by("cuda", metadata) == ["onnxruntime-gpu[cuda,cudnn]"]
-
-
-def test_the_wheel_tells_its_version_licence_and_python(metadata: Any) -> None:
+def test_the_wheel_states_its_version_licence_and_python(metadata: Any) -> None:
     fields = metadata["Version"], metadata["License-Expression"], metadata["Requires-Python"]
     assert fields == (embedge.__version__, "MIT", ">=3.11")
     assert "Typing :: Typed" in metadata.get_all("Classifier")
@@ -230,13 +203,13 @@ def test_every_error_is_public() -> None:
 
 
 def test_the_tree_in_the_errors_docstring_is_the_classes_tree() -> None:
-    told: dict[str, str] = {}
+    drawn: dict[str, str] = {}
     above: dict[int, str] = {}
     for line in (errors.__doc__ or "").splitlines():
         found = re.match(r"    ([ │├└─]*)([A-Z]\w+)", line)
         if found:
             depth = len(found[1]) // 4
             above[depth] = found[2]
-            told[found[2]] = above[depth - 1] if depth else "Exception"
+            drawn[found[2]] = above[depth - 1] if depth else "Exception"
     # An error that is also a built-in one has its place below embedge's.
-    assert told == {kind.__name__: kind.__bases__[0].__name__ for kind in error_classes()}
+    assert drawn == {kind.__name__: kind.__bases__[0].__name__ for kind in error_classes()}

@@ -1,4 +1,4 @@
-"""What the page about an export tells of each variant: errors of vectors and of layers, size and speed."""
+"""What the page about an export shows of each variant: errors of vectors and of layers, size and speed."""
 
 import contextlib
 import statistics
@@ -71,7 +71,7 @@ class Diagnosis:
 
 def diagnose(bundle: Bundle, reference: Bundle, network: Network, quantized: Network | None) -> Diagnosis:
     """Measure ``bundle``, whose int8 is ``quantized``, and the fp32 of ``reference``, which is ``network``."""
-    places = {name: bundle for name in bundle.manifest.variants if name != "fp16"}  # its speed on a CPU tells nothing
+    places = {name: bundle for name in bundle.manifest.variants if name != "fp16"}  # its speed on a CPU says nothing
     places["fp32"] = reference
     picked = {name: choices(place, name)[0] for name, place in sorted(places.items(), key=lambda item: item[0])}
     with contextlib.ExitStack() as stack:

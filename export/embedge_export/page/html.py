@@ -117,7 +117,7 @@ def _summary(manifest: Manifest, variants: Sequence[VariantDiagnosis]) -> str:
     notes = []
     if "fp32" not in manifest.variants:
         notes.append("fp32 is the reference; the bundle does not have it.")
-    table = _table(["variant", "mean cosine", "least", "to", "MB", "texts/s"], rows, numbers={1, 2, 4, 5})
+    table = _table(["variant", "mean cosine", "min", "to", "MB", "texts/s"], rows, numbers={1, 2, 4, 5})
     return f'{table}\n<p class="note">{_escape(" ".join(notes))}</p>' if notes else table
 
 

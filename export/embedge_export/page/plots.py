@@ -50,7 +50,7 @@ def histograms(variants: Sequence[VariantDiagnosis]) -> str:
         for axes, variant in zip(rows, variants, strict=True):
             cosines = variant.distances.cosines.clip(max=1)
             axes.hist(cosines, bins=_BINS, range=(1 - width, 1), color=_COLOURS.get(variant.name, _INK))
-            axes.set_title(f"{variant.name}: mean {cosines.mean():.6f}, least {cosines.min():.6f}")
+            axes.set_title(f"{variant.name}: mean {cosines.mean():.6f}, min {cosines.min():.6f}")
             axes.set_ylabel("texts")
             axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
             axes.grid(axis="y")

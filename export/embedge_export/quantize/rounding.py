@@ -16,7 +16,7 @@ _CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6)
 
 
 def column_scales(weight: Array, importance: Array, limit: int) -> FloatArray:
-    """A scale for each column: of a few shares of its largest magnitude, the one with the least weighted error.
+    """A scale for each column: of a few shares of its largest magnitude, the one with the smallest weighted error.
 
     Shapes: ``(in, out)``, ``(in,)`` -> ``(out,)``.
     """

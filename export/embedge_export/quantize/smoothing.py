@@ -86,14 +86,14 @@ class _Largest:
 
 
 def _row_scales(rows: _Largest, lowest: Array, smoothing: Array, zero_point: int) -> tuple[npt.NDArray[np.intp], Array]:
-    """The channel that sets each row's scale, and 127 times that scale; ``lowest`` is each channel's least value."""
+    """The channel that sets each row's scale, and 127 times that scale; ``lowest`` is each channel's min."""
     at, scale = rows.find(1 / smoothing)
     if zero_point == CENTRE:
         return at, scale
-    # Rows that hold small values only have the scale that the least value of all needs below the zero point.
+    # Rows that hold small values only have the scale that the min of all needs below the zero point.
     scale = scale * (127 / (255 - zero_point))
-    least = -float(lowest.min()) * 127 / zero_point
-    return np.where(scale < least, lowest.argmin(), at), np.maximum(scale, least)
+    floor = -float(lowest.min()) * 127 / zero_point
+    return np.where(scale < floor, lowest.argmin(), at), np.maximum(scale, floor)
 
 
 def _at_least(values: Array, share: float) -> Array:

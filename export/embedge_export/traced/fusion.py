@@ -60,7 +60,7 @@ def trace(network: Any, config: Mapping[str, Any]) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep torch, transformers and optimum from telling of their inner affairs; errors are raised besides."""
+    """Silence what torch, transformers and optimum log, warn and print; errors are raised besides."""
     before, bars = logging.root.manager.disable, transformers_logging.is_progress_bar_enabled()
     logging.disable(max(before, logging.WARNING))
     transformers_logging.disable_progress_bar()

@@ -12,8 +12,8 @@ from embedge.engine.ort import CPU, onnxruntime
 # 64 tokens of a small model.
 _SHAPE = (1, 64, 384)
 _ROUNDS, _RUNS = 7, 20
-# In versions 1.30 to 1.32 the fused operator takes five times as long as the two it replaces; where it is slower it is
-# so by far, and nothing is lost where it gains less than this.
+# In versions 1.30 to 1.32 the fused operator takes five times as long as the two it replaces. When it is slower it is
+# much slower, and a gain below this threshold is not worth taking.
 _WORTHWHILE = 0.9
 
 

@@ -78,5 +78,5 @@ def _gpus() -> str:
     try:
         (major, minor), gpus = cuda.query_driver()
     except ProviderError:
-        return "none of NVIDIA's"  # the next row tells why
+        return "none of NVIDIA's"  # the next row says why
     return f"{', '.join(gpus)}; the driver supports CUDA {major}.{minor}"

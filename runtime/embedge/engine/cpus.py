@@ -1,6 +1,6 @@
 """How many CPUs this process may really use: its affinity mask and the quotas of its control groups. And which ones.
 
-``os.cpu_count`` tells the machine's cores; in a container with two of 64 that means 64 threads fighting for two.
+``os.cpu_count`` gives the machine's cores; in a container with two of 64 that means 64 threads fighting for two.
 """
 
 import math
@@ -117,7 +117,7 @@ def _control_groups(root: Path) -> list[tuple[int, Path, Path]]:
             continue
         top = root / mount_point.lstrip("/").replace("\\040", " ")
         path = paths[version]
-        # In a container the path is told as the host sees it, and the mount shows only the container's own part.
+        # In a container the path is the one that the host sees, and the mount shows only the container's own part.
         inner = path.removeprefix(mount_root) if mount_root != "/" else path
         directory = top / inner.lstrip("/")
         groups.append((version, directory if directory.is_dir() else top, top))

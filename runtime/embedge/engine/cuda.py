@@ -1,8 +1,7 @@
 """Whether ONNX Runtime can use an NVIDIA GPU here, and if not, why not and what to do.
 
-ONNX Runtime itself says so on standard error only, and then runs on the CPU. What it needs is tried one by one instead:
-the package, the driver, a device, and the libraries, in the order in which they are best mended. A start on the CPU
-imports nothing of this.
+ONNX Runtime itself says so on standard error only, and then runs on the CPU. So each prerequisite is checked in the
+order you would fix it: package, driver, device, libraries. A start on the CPU imports nothing of this.
 """
 
 import contextlib
@@ -48,7 +47,7 @@ def distributions() -> dict[str, str]:
 def why_not(provider: str) -> list[str]:
     """Why ``provider``, a key of :data:`LIBRARIES`, can't be used here and what to do; empty where it seems to work.
 
-    Its package and the driver are both looked at, so that both can be mended at once; libraries only with these.
+    Its package and the driver are both looked at, so that both can be fixed at once; libraries only with these.
     """
     reasons = []
     if provider not in onnxruntime.get_available_providers():

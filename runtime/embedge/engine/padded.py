@@ -1,6 +1,6 @@
 """Batches of texts of different lengths, padded, on one session: how fp16 runs, on a GPU or on the CPU.
 
-A batch is one upload of token ids, in which the padding tells the lengths, and one download of vectors; all between
+A batch is one upload of token ids, in which the padding marks the lengths, and one download of vectors; all between
 stays on the device. Batches run one after the other, since the device is one and a large batch fills it; a caller with
 few texts waits for one batch of another's, not for all.
 

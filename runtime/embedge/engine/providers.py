@@ -1,6 +1,6 @@
-"""ONNX Runtime's execution providers other than the CPU: their names, why one can't be had, and what runs on which.
+"""ONNX Runtime's execution providers other than the CPU: their names, why one is unavailable, and what runs on which.
 
-CUDA's was run on a GPU, OpenVINO's was tried on a CPU (see README.md), the others were not run by this project.
+CUDA's was run on a GPU, OpenVINO's was tried on a CPU (see docs/gpu.md), the others were not run by this project.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ def resolve(names: Sequence[str]) -> list[str]:
     """ONNX Runtime's names for ``names``, which are keys of :data:`PROVIDERS` or such names already.
 
     Raises:
-        ProviderError: a provider that can't be had here; the message says why and what to do.
+        ProviderError: a provider that is unavailable here; the message says why and what to do.
     """
     if not names:
         raise ProviderError("providers is empty: name one, such as providers=['cuda'], or pass None for the CPU")
@@ -43,7 +43,7 @@ def resolve(names: Sequence[str]) -> list[str]:
 
 
 def _check(name: str) -> None:
-    """Raise unless ONNX Runtime has a provider, as far as can be told before a session is made."""
+    """Raise unless ONNX Runtime has a provider, as far as can be known before a session is made."""
     if name in cuda.LIBRARIES:
         reasons = cuda.why_not(name)
         if reasons:

@@ -1,0 +1,60 @@
+"""Figures in the texts are those of the results that are kept."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.cases import ROOT
+
+
+def page(name: str) -> str:
+    return " ".join((ROOT / name).read_text(encoding="utf-8").split())
+
+
+def results(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/index.md"])
+def test_the_size_of_a_bundle_is_the_measured_one(name: str) -> None:
+    megabytes = results("speed")["contenders"]["embedge_int8"]["files_mb"]
+    assert f"a bundle of {megabytes:.0f} MB" in page(name)
+
+
+def test_the_cosines_of_short_texts_are_the_measured_ones() -> None:
+    short = results("quality")["variants"]["int8"]["cosine"]["short_texts"]
+    mean, smallest = f"{short['mean']:.5f}", f"{short['least']:.4f}"
+    assert f"a mean cosine of {mean} and a min of {smallest} for texts of 3 to 8 tokens" in page("README.md")
+    assert f"| {short['texts']:,} texts of 3 to 8 tokens | {mean} | {smallest} |" in page("docs/limits.md")
+
+
+def test_the_cosines_of_passages_are_the_measured_ones_wherever_they_stand() -> None:
+    passages = results("quality")["variants"]["int8"]["cosine"]["passages"]
+    mean, smallest = f"{passages['mean']:.5f}", f"{passages['least']:.4f}"
+    assert f"| {passages['texts']:,} passages of 3 to 670 words | {mean} | {smallest} |" in page("docs/limits.md")
+    for name in ("docs/faq.md", "docs/migrating.md"):
+        assert mean in page(name)
+
+
+def test_the_cosines_on_arm_are_the_measured_ones() -> None:
+    rows = [row for row in results("isa")["rows"] if row["emulator"] == "qemu-aarch64"]
+    assert len({row["cpu"] for row in rows}) == 3
+    mean = {
+        variant: min(row["native_mean"] for row in rows if row["variant"] == variant) for variant in ("fp32", "int8")
+    }
+    smallest = min(row["native_min"] for row in rows if row["variant"] == "int8")
+    row = f"| three emulated ARM CPUs | {mean['fp32']:.6f} | {mean['int8']:.5f} | {smallest:.4f} |"
+    assert row in page("docs/limits.md")
+
+
+def test_the_table_of_the_gpu_is_the_measured_one() -> None:
+    for name, label in (("embedge_fp16", r"\*\*embedge\*\*"), ("ort_fused", "ONNX Runtime's optimizer")):
+        contender = results("cuda")["contenders"][name]
+        rounded = [f"{round(value, -4):,.0f}" for value in contender["tokens_per_s"].values()]
+        figures = [*rounded, f"{contender['query_ms']:.1f}"]
+        found = re.search(rf"\| {label}[^|]*\|([^|]+)\|([^|]+)\|([^|]+)\|([^|]+)\|", page("docs/gpu.md"))
+        assert found
+        assert [cell.strip() for cell in found.groups()] == figures

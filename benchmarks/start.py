@@ -67,7 +67,7 @@ tokenizer = Tokenizer(bundle.file("tokenizer.json"), manifest.max_tokens, manife
 done("read tokenizer.json")
 parts = engine.load(bundle, choice, threads=cpu_budget().threads, providers=[CPU])
 done("make the session")
-Embedder(bundle, choice, tokenizer, parts, cpu_budget().threads).embed_query("What runs at the edge?")
+Embedder(bundle, choice, tokenizer, parts, cpu_budget().threads, (None, [CPU])).embed_query("What runs at the edge?")
 done("first run")
 print(json.dumps(marks), flush=True)
 """

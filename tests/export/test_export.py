@@ -235,7 +235,6 @@ def test_what_can_not_be_written_is_said(
     ("change", "message"),
     [
         ({"model_type": "mpnet"}, "model_type 'mpnet'"),
-        ({"model_type": None}, "model_type None"),
         ({"hidden_act": "silu"}, "activation 'silu'"),
         ({"hidden_act": ["gelu"]}, "activation"),
         ({"position_embedding_type": "relative_key"}, "position embeddings of type 'relative_key'"),
@@ -335,7 +334,7 @@ def test_a_known_models_hash_must_match(
 ) -> None:
     """The download is replaced by a directory here; the stand-in hub of the command line's tests has it whole."""
     source, known = make_checkpoint(), registry.known_models()[0]
-    monkeypatch.setattr("embedge_export.checkpoint.fetch", lambda *_: (source, known.revision))
+    monkeypatch.setattr("embedge_export.checkpoint.sources.fetch", lambda *_: (source, known.revision))
     assert_fails(Path(known.id), tmp_path, CheckpointError, known.sha256)
 
 

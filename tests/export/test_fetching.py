@@ -16,10 +16,10 @@ UNREACHABLE = "http://127.0.0.1:9"
 FETCH = """
 import json, sys
 from embedge.errors import CheckpointError
-from embedge_export.checkpoint import _find
+from embedge_export.checkpoint.sources import find
 
 try:
-    directory, model_id, revision = _find(sys.argv[1])
+    directory, model_id, revision = find(sys.argv[1])
 except CheckpointError as exc:
     print(json.dumps({"error": str(exc)}))
 else:

@@ -173,7 +173,7 @@ def test_one_provider_is_a_name_or_a_list_of_one(tiny: Path) -> None:
         ({"precision": "int9"}, ValueError, "precision='int9': give one or more of int8, fp16, fp32"),
         ({"precision": 8}, TypeError, "precision is int"),
         ({"via": "onnx"}, ValueError, "via='onnx': give 'auto' or 'optimum'"),
-        ({"pooling": "max"}, ValueError, "pooling='max': give 'cls' or 'mean'"),
+        ({"pooling": "median"}, ValueError, "pooling='median': choose one of cls, max, mean"),
         ({"max_tokens": "20"}, TypeError, "max_tokens='20' is str"),
         ({"max_tokens": True}, TypeError, "max_tokens=True is bool"),
         ({"query_prompt": 5}, TypeError, "prompt is int"),

@@ -25,7 +25,7 @@ docs: .venv/docs  ## the site, into .site: pages of docs/, commands from the par
 	$(VENV)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --nitpicky docs .site
 
 parity: .venv-parity/done  ## the tests against torch, transformers and optimum
-	.venv-parity/bin/pytest -m parity
+	.venv-parity/bin/pytest -n auto --dist worksteal -m parity
 
 quality: .venv/dev  ## int8 against fp32 on public data, into benchmarks/results/quality.json; skipped where $(DATA) has none
 	$(VENV)/python -m benchmarks.quality --data $(DATA)
@@ -34,7 +34,7 @@ quality: .venv/dev  ## int8 against fp32 on public data, into benchmarks/results
 start: .venv/dev  ## a cold start by step and its memory, into benchmarks/results
 	$(VENV)/python -m benchmarks.start
 
-costs: .venv/export  ## an export by step and the operators of a run, into benchmarks/results
+costs: .venv/dev  ## an export by step and the operators of a run, into benchmarks/results
 	$(VENV)/python -m benchmarks.export_cost
 	$(VENV)/python -m benchmarks.operators
 

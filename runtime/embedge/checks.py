@@ -39,7 +39,7 @@ def verify(path: str | os.PathLike[str], *, providers: str | Sequence[str] | Non
     True
 
     Args:
-        path: a directory that ``embedge export`` wrote.
+        path: a directory that ``embedge export`` wrote, or the name of a bundle in the store.
         providers: as for :meth:`embedge.Embedder.load`.
 
     Returns:

@@ -23,7 +23,7 @@ from embedge.inputs import plain_texts, whole_number
 from embedge.manifest import TOKENIZER, Manifest
 from embedge.progress import Progress
 from embedge.tokenizer import Tokenizer
-from embedge.vectors import Dtype, FloatArray, check_form, encode
+from embedge.vectors import Dtype, FloatArray, check_form, encode, similarity
 
 # Texts taken at a time: enough to find equal lengths among them, few enough that memory stays constant and that a
 # progress line moves.
@@ -82,7 +82,7 @@ class Embedder:
         """Load the bundle at ``path``. Nothing is fetched, and nothing is written outside the bundle.
 
         Args:
-            path: a directory that ``embedge export`` wrote.
+            path: a directory that ``embedge export`` wrote, or the name of a bundle in the store.
             variant: ``"int8"``, ``"fp32"``, ``"fp16"``, or ``"auto"``: on the CPU for int8, else fp32; on CUDA for
                 fp16, else fp32 (see :func:`embedge.engine.choose.choose`).
             threads: how many to use; ``None`` for all CPUs that this process may really use (see
@@ -330,6 +330,15 @@ class Embedder:
         No prompt is added. Compare with :attr:`max_tokens`.
         """
         return self._tokenizer.count(list(plain_texts(texts)))
+
+    def similarity(self, a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
+        """How alike vectors of this model are, by its own measure; larger is more alike.
+
+        Shape: ``(n, width)``, ``(m, width)`` -> ``(n, m)``. Binary vectors are compared by their cosine. Otherwise as
+        :func:`embedge.similarity`.
+        """
+        binary = np.asarray(a).dtype == np.uint8
+        return similarity(a, b, measure="cosine" if binary else self.manifest.similarity)
 
     def close(self) -> None:
         """Wait for the calls under way, then give back the memory and the threads; later calls raise `EmbedgeError`.

@@ -1,6 +1,7 @@
 """The form vectors are handed out in, fewer dimensions or smaller numbers, and how to compare them in each."""
 
 import math
+import typing
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,8 @@ Dtype = Literal["float32", "float16", "int8", "binary"]
 DTYPES: tuple[Dtype, ...] = ("float32", "float16", "int8", "binary")
 
 FloatArray = npt.NDArray[np.float32]
+
+Measure = Literal["cosine", "dot", "euclidean", "manhattan"]
 
 
 def check_form(dimensions: int | None, dtype: str, width: int) -> int:
@@ -61,31 +64,49 @@ def encode(
     return vectors
 
 
-def similarity(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
-    """The cosine of each vector of ``a`` with each of ``b``. Shape: ``(n, width)``, ``(m, width)`` -> ``(n, m)``.
+def similarity(a: npt.ArrayLike, b: npt.ArrayLike, *, measure: Measure = "cosine") -> FloatArray:
+    """The similarity of each vector of ``a`` to each of ``b``. Shape: ``(n, width)``, ``(m, width)`` -> ``(n, m)``.
+
+    Larger is more alike for every ``measure``: distances are negative. :meth:`embedge.Embedder.similarity` takes the
+    model's own.
 
     One vector, of shape ``(width,)``, counts as one row; the result always has two axes. Vectors of every ``dtype`` of
     :meth:`embedge.Embedder.embed` are taken. Use this for ``int8`` ones rather than ``a @ b.T``: NumPy would add their
     products in 8 bits, where they overflow silently. ``int8`` and the float types may be mixed.
 
-    For ``binary`` vectors (``uint8``) this is an estimate, ``cos(pi * h / d)`` with the Hamming distance ``h`` of ``d``
-    bits: bits are the signs of components, and two vectors at an angle differ in the sign of a random direction with
+    For ``binary`` vectors (``uint8``) the cosine is an estimate, ``cos(pi * h / d)`` with the Hamming distance ``h`` of
+    ``d`` bits: bits are the signs of components, and two vectors at an angle differ in the sign of a random direction with
     the probability ``angle / pi`` (Charikar 2002).
 
     Args:
         a: vectors of one dtype.
         b: vectors of the same number of dimensions.
+        measure: ``"cosine"``, ``"dot"``, ``"euclidean"`` or ``"manhattan"``; ``"cosine"`` only for binary vectors. Of
+            ``int8`` vectors the others are in units of their codes.
 
     Raises:
         TypeError: neither floats nor ``int8`` nor ``uint8``.
-        ValueError: binary vectors with others, another number of dimensions, or more than two axes.
+        ValueError: binary vectors with others or for another measure, an unknown measure, another number of dimensions,
+            or more than two axes.
     """
+    if measure not in typing.get_args(Measure):
+        raise ValueError(f"measure={measure!r}: choose one of {', '.join(typing.get_args(Measure))}")
     one, other = _rows(a), _rows(b)
     if one.shape[1] != other.shape[1]:
         raise ValueError(f"vectors of {one.shape[1]} and {other.shape[1]} numbers can't be compared")
     binary = one.dtype == np.uint8
     if binary != (other.dtype == np.uint8):
         raise ValueError(f"binary vectors (uint8) compare with binary ones only: {one.dtype} and {other.dtype}")
+    if binary and measure != "cosine":
+        raise ValueError(f"binary vectors (uint8) have a cosine only, not {measure!r}")
+    if measure == "dot":
+        products: FloatArray = one.astype(np.float32) @ other.astype(np.float32).T
+        return products
+    if measure != "cosine":
+        power = 2 if measure == "euclidean" else 1
+        left = one.astype(np.float32)
+        distances = [np.linalg.norm(left - row, ord=power, axis=1) for row in other.astype(np.float32)]
+        return -np.array(distances, np.float32).reshape(len(other), len(one)).T
     cosines: FloatArray = _unit(one, binary) @ _unit(other, binary).T
     np.clip(cosines, -1, 1, out=cosines)
     # With signs as components the cosine is 1 - 2 h / d.

@@ -1,11 +1,14 @@
 """Cosines of vectors in every form that they are handed out in."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from embedge import Embedder, similarity
+from tests.damage import reseal
 
 
 def exact(a: Any, b: Any) -> Any:
@@ -85,3 +88,32 @@ def test_what_can_not_be_compared_is_refused(a: Any, b: Any, error: type[Excepti
             similarity(one, other)
     with pytest.raises(error, match=message):
         similarity(a, b)
+
+
+@pytest.mark.parametrize(
+    ("measure", "expected"),
+    [("dot", [[11.0, 0.0]]), ("euclidean", [[-(8**0.5), -(5**0.5)]]), ("manhattan", [[-4.0, -3.0]])],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.int8])
+def test_other_measures_are_larger_for_what_is_more_alike(measure: Any, expected: Any, dtype: Any) -> None:
+    found = similarity(np.array([1, 2], dtype), np.array([[3, 4], [0, 0]], dtype), measure=measure)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_measure_that_there_is_not_and_one_that_bits_have_not() -> None:
+    with pytest.raises(ValueError, match="measure='jaccard'"):
+        similarity([1.0], [1.0], measure="jaccard")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="cosine only"):
+        similarity(np.array([1], np.uint8), np.array([1], np.uint8), measure="dot")
+
+
+def test_a_model_compares_by_its_own_measure(tiny: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny, tmp_path / "copy"))
+    reseal(copy, lambda fields: fields.update(similarity="euclidean", normalized=False))
+    with Embedder.load(copy) as model:
+        vectors = model.embed(["a boat", "the sea"])
+        np.testing.assert_array_equal(
+            model.similarity(vectors, vectors[0]), similarity(vectors, vectors[0], measure="euclidean")
+        )
+        bits = model.embed(["a boat", "the sea"], dtype="binary")
+        np.testing.assert_array_equal(model.similarity(bits, bits), similarity(bits, bits))

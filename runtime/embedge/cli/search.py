@@ -18,8 +18,7 @@ from embedge.cli.reading import open_input
 from embedge.errors import InputError
 
 if TYPE_CHECKING:
-    from embedge.manifest import Manifest
-    from embedge.vectors import FloatArray
+    pass
 
 EXAMPLE = "embedge search 'why does dough rise?' notes/*.txt"
 
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("the files have no text to search")
     with load(options) as model:
         vectors = model.embed([passage.text for passage in passages], progress=True)
-        scores = _compare(vectors, model.embed_query(options.query), model.manifest)
+        scores = model.similarity(vectors, model.embed_query(options.query))[:, 0]
     # Stable, so that equal scores stay in the files' order.
     best = (-scores).argsort(kind="stable")[: options.top]
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
@@ -61,18 +60,6 @@ def run(options: argparse.Namespace) -> int:
             line = f"{score:.3f}  {passage.file}:{passage.line}  {' '.join(passage.text.split())}"
             print(line if not width or len(line) <= width else line[: width - 1] + "…")
     return 0
-
-
-def _compare(vectors: "FloatArray", query: "FloatArray", manifest: "Manifest") -> "FloatArray":
-    """How well each of ``vectors`` answers ``query`` by the model's measure: the more the better."""
-    import numpy as np
-
-    scores: FloatArray = vectors @ query
-    if manifest.similarity in ("euclidean", "manhattan"):
-        scores = -np.linalg.norm(vectors - query, ord=2 if manifest.similarity == "euclidean" else 1, axis=1)
-    elif manifest.similarity == "cosine" and not manifest.normalized:
-        scores /= np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
-    return scores
 
 
 def _passages(file: Path) -> Iterator[_Found]:

@@ -75,8 +75,8 @@ def similarity(a: npt.ArrayLike, b: npt.ArrayLike, *, measure: Measure = "cosine
     products in 8 bits, where they overflow silently. ``int8`` and the float types may be mixed.
 
     For ``binary`` vectors (``uint8``) the cosine is an estimate, ``cos(pi * h / d)`` with the Hamming distance ``h`` of
-    ``d`` bits: bits are the signs of components, and two vectors at an angle differ in the sign of a random direction with
-    the probability ``angle / pi`` (Charikar 2002).
+    ``d`` bits: bits are the signs of components, and two vectors at an angle differ in the sign of a random direction
+    with the probability ``angle / pi`` (Charikar 2002).
 
     Args:
         a: vectors of one dtype.

@@ -20,7 +20,6 @@ from safetensors.numpy import save_file
 
 from embedge import Bundle, Embedder
 from embedge.atomic import replace_directory
-from embedge.embedder import start
 from embedge.engine.capabilities import Capabilities
 from embedge.engine.choose import choose
 from embedge.engine.ort import CPU, onnxruntime
@@ -62,7 +61,7 @@ def kept_bundle(kept: Path, name: str, checkpoint: Path, precision: Sequence[str
 def start_form(bundle: Path, form: str, *, threads: int = 1) -> Embedder:
     """int8 with its weights taken in one of :data:`FORMS`, whatever this CPU is."""
     opened = Bundle.open(bundle)
-    return start(opened, choose(opened.manifest.variants, "int8", CPU, FORMS[form]), threads=threads)
+    return Embedder.start(opened, choose(opened.manifest.variants, "int8", CPU, FORMS[form]), threads=threads)
 
 
 def calibrate_briefly(patch: pytest.MonkeyPatch) -> None:

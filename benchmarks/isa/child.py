@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from embedge import Bundle, fingerprint
-from embedge.embedder import start
+from embedge.embedder import Embedder
 from embedge.engine.capabilities import capabilities
 from embedge.engine.choose import Choice
 
@@ -36,7 +36,7 @@ def main(path: Path, texts: list[str], out: Path) -> None:
         graphs = [graph for graph in variant.graphs if not capabilities().lacks(graph.needs)]
         found = []
         for graph in graphs:
-            with start(bundle, Choice(name, graph), threads=1) as model:
+            with Embedder.start(bundle, Choice(name, graph), threads=1) as model:
                 found.append(model.embed(texts))
                 cosine = fingerprint.cosine(model)
         np.save(out / f"{name}.npy", found[0])

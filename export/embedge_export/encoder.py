@@ -97,6 +97,9 @@ class Layer:
 class Encoder:
     """All of a model's weights. Shapes: ``words`` ``(vocabulary, hidden)``, ``positions`` ``(positions, hidden)``.
 
+    ``second``, of shape ``(hidden,)``, is added to the tokens of a pair's second text, whose ids are larger by the
+    number of words; ``None`` for models of single texts, or that do not tell the two apart.
+
     With a ``pad_id`` positions are counted from 1, and tokens of that id, which a text may hold, have position 0 and
     are not counted (RoBERTa); without, every token counts, from 0.
     """
@@ -109,6 +112,20 @@ class Encoder:
     activation: Activation
     epsilon: float
     pad_id: int | None = None
+    second: FloatArray | None = None
+
+    def word_ids(self, ids: Sequence[int]) -> npt.NDArray[np.int64]:
+        """The rows of ``words`` that the tokens of a text or a pair have. Shape: ``(tokens,)``."""
+        rows = np.asarray(ids, np.int64)
+        return rows if self.second is None else rows % self.vocabulary_size
+
+    def offsets(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
+        """What the tokens get for their places: in the text, and in which of a pair. Shape: ``(tokens, hidden)``."""
+        positions: npt.NDArray[np.float32] = self.positions[self.position_ids(ids)]
+        if self.second is not None:
+            is_second = (np.asarray(ids) >= self.vocabulary_size).astype(np.float32)
+            positions = positions + is_second[:, None] * self.second
+        return positions
 
     def position_ids(self, ids: Sequence[int]) -> npt.NDArray[np.int64]:
         """The rows of ``positions`` that the tokens of a text have. Shape: ``(tokens,)``."""

@@ -11,31 +11,23 @@ import numpy.typing as npt
 
 from embedge import fingerprint
 from embedge.bundle import Bundle
-from embedge.embedder import Embedder, start
+from embedge.embedder import Embedder
 from embedge.engine.capabilities import capabilities
 from embedge.engine.choose import EXECUTIONS, Choice
 from embedge.engine.cpus import cpu_budget, cpu_features, cpu_name
 from embedge.engine.ort import onnxruntime
 from embedge.errors import BundleError, FidelityError, ProviderError
 from embedge.manifest import TOKENIZER, Fidelity, Measured, Measurements
+from embedge.reranker import Reranker
 from embedge.tokenizer import Tokenizer
 from embedge_export.network import Network
 from embedge_export.quantize.calibration import verification_texts
+from embedge_export.trials import Model, is_batch_invariant, outputs, reference_outputs, reference_texts
 
 # fp32 differs from double precision by rounding only. The int8 floor stands well below what trained models reach
 # (MiniLM on these texts 0.9995 on average and 0.997 at the least), so that what fails it is broken, not unlucky.
 FLOORS = {"fp32": (0.999999, 0.999999), "fp16": (0.9999, 0.9999), "int8": (0.995, 0.97)}
 """Least mean and least single cosine to the reference of each variant."""
-
-# The reference is slow, int8 is compared by the fast fp32 graph.
-_REFERENCE_TEXTS = 12
-_REFERENCE_CHARS = 200
-# A thousand tokens or so, or as many as the model takes: sparse attention and other changes with length show.
-_LONG_CHARS = 6000
-
-# 29 texts, each cut to these numbers of words: half a second with bge-small.
-_INVARIANCE_STEP = 3
-_INVARIANCE_WORDS = (2, 6, 20)
 
 # Components of other texts may be so many times as large as the largest of the texts that ship; a power of two in the
 # denominator, so that the last bits of another machine do not change it.
@@ -54,19 +46,20 @@ def measure(
         FidelityError: vectors are too far from those that they must be, or a variant does not run.
     """
     step(f"comparing fp32 with {network.reference}")
-    with _start(reference, "fp32") as model:
-        some, expected = reference_vectors(network, model_tokenizer(reference))
-        fidelity = check("fp32", model.embed(some, prompt=""), expected, network.reference)
+    with _start(reference, choices(reference, "fp32")[0]) as model:
+        some, pairs = reference_texts(), bundle.manifest.task == "rerank"
+        expected = reference_outputs(network, model_tokenizer(reference), some, pairs=pairs)
+        fidelity = check("fp32", outputs(model, some), expected, network.reference)
         found = {"fp32": _measured(model, fidelity)}
         texts = verification_texts()
-        fp32 = model.embed(texts, prompt="")
+        fp32 = outputs(model, texts)
     for name in bundle.manifest.variants:
         if name == "fp32":
             continue
         step(f"comparing {name} with fp32 over {len(texts)} texts")
         try:
-            with _start(bundle, name) as model:
-                found[name] = _measured(model, check(name, model.embed(texts, prompt=""), fp32, "fp32"))
+            with _start(bundle, choices(bundle, name)[0]) as model:
+                found[name] = _measured(model, check(name, outputs(model, texts), fp32, "fp32"))
         except ProviderError as exc:
             raise FidelityError(f"{name} does not run here: {exc}") from exc
         _compare_graphs(bundle, name, found[name])
@@ -99,11 +92,12 @@ def _int8_range(vectors: npt.NDArray[np.floating], *, normalized: bool) -> float
     return min(largest, 1.0) if normalized else largest
 
 
-def _start(bundle: Bundle, name: str) -> Embedder:
-    return start(bundle, choices(bundle, name)[0], threads=cpu_budget().threads)
+def _start(bundle: Bundle, choice: Choice) -> Model:
+    kind = Reranker if bundle.manifest.task == "rerank" else Embedder
+    return kind.start(bundle, choice, threads=cpu_budget().threads)
 
 
-def _measured(model: Embedder, fidelity: Fidelity) -> Measured:
+def _measured(model: Model, fidelity: Fidelity) -> Measured:
     # fp16 runs here on the CPU, whose bits say nothing about a GPU's: there they may depend on the batch.
     invariant = model.variant != "fp16" and is_batch_invariant(model)
     return Measured(fidelity, invariant, fingerprint.vectors(model, fingerprint.TEXTS))
@@ -115,7 +109,7 @@ def _compare_graphs(bundle: Bundle, name: str, measured: Measured) -> None:
     for graph in bundle.manifest.variants[name].graphs:
         choice = Choice(name, graph)
         try:
-            with start(bundle, choice, threads=cpu_budget().threads) as model:
+            with _start(bundle, choice) as model:
                 same = choice not in right or fingerprint.vectors(model, fingerprint.TEXTS) == measured.fingerprint
         except (BundleError, ProviderError) as exc:
             raise FidelityError(f"{graph.file} does not load here: {exc}") from exc
@@ -123,28 +117,11 @@ def _compare_graphs(bundle: Bundle, name: str, measured: Measured) -> None:
             raise FidelityError(f"{graph.file} gives other vectors than the first graph of {name}")
 
 
-def reference_vectors(network: Network, tokenizer: Tokenizer) -> tuple[list[str], npt.NDArray[np.float64]]:
-    """A few short texts and a long one, and the vectors that they must have. Shape: ``(n, hidden)``."""
-    texts = verification_texts()
-    some = [text for text in texts if len(text) <= _REFERENCE_CHARS][:_REFERENCE_TEXTS]
-    some.append(" ".join(texts)[:_LONG_CHARS])
-    ids = tokenizer.encode(some).ids
-    return some, network.embed(ids).astype(np.float64, copy=False)
-
-
 def cosines(vectors: npt.NDArray[np.floating], expected: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Row by row. Shapes: ``(n, width)`` twice -> ``(n,)``."""
     a, b = vectors.astype(np.float64), expected.astype(np.float64)
     result: npt.NDArray[np.float64] = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
     return result
-
-
-def is_batch_invariant(model: Embedder) -> bool:
-    """Whether some short texts, many of the same length, have the same bits in one list and each by itself."""
-    words = [text.split() for text in verification_texts()[::_INVARIANCE_STEP]]
-    texts = sorted({" ".join(start[:count]) for start in words for count in _INVARIANCE_WORDS})
-    together = model.embed(texts, prompt="")
-    return all((model.embed([text], prompt="")[0] == row).all() for text, row in zip(texts, together, strict=True))
 
 
 def check(

@@ -65,7 +65,8 @@ class HandWritten:
     @classmethod
     def load(cls, checkpoint: Checkpoint) -> "HandWritten":
         """Read the weights; raises ``CheckpointError`` as `embedge_export.checkpoint.weights.load_encoder` does."""
-        return cls(load_encoder(checkpoint.directory, checkpoint.config), checkpoint.head)
+        encoder = load_encoder(checkpoint.directory, checkpoint.config, pairs=checkpoint.tokenizer_facts.second > 0)
+        return cls(encoder, checkpoint.head)
 
     @property
     def description(self) -> str:

@@ -103,6 +103,8 @@ def export(
         )
         for kind, origin in checkpoint.prompts.origins.items():
             step(f"{kind} prompt {checkpoint.prompts.texts[kind]!r}: {origin}")
+        if checkpoint.task == "rerank" and write_page:
+            raise ExportError(f"{os.fspath(source)} is a reranker, for which there is no report yet: leave it out")
         network = _load_network(checkpoint, via, precision, step)
         with bundles.write(target, force=force) as directory, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # texts longer than the model takes are compared as truncated
@@ -161,6 +163,8 @@ def _load_network(checkpoint: Checkpoint, via: str, precision: Sequence[str], st
     reason = families.not_written(checkpoint.config)
     if via == "auto" and reason is None:
         return HandWritten.load(checkpoint)
+    if checkpoint.task == "rerank":
+        raise ExportError(f"{checkpoint.directory / 'config.json'}: rerankers have a hand-written graph or none")
     why = f"{reason}, so it has to be traced" if reason else "tracing it was asked for"
     if "fp16" in precision:
         raise ExportError(f"{checkpoint.directory / 'config.json'}: {why}, and fp16 is for hand-written graphs only")
@@ -176,7 +180,7 @@ def _load_network(checkpoint: Checkpoint, via: str, precision: Sequence[str], st
 
 def _quantize(checkpoint: Checkpoint, network: Network, directory: Path, step: Callable[[str], None]) -> Network:
     tokenizer = Tokenizer(directory / TOKENIZER, checkpoint.max_tokens, checkpoint.tokenizer_facts)
-    ids = calibration_ids(tokenizer, checkpoint.vocabulary_size)
+    ids = calibration_ids(tokenizer, checkpoint.vocabulary_size, pairs=checkpoint.task == "rerank")
     step(f"quantizing to int8, calibrated on {len(ids)} texts and random sequences")
     return network.quantize(ids, step)
 
@@ -205,7 +209,7 @@ def _describe(checkpoint: Checkpoint, width: int, variants: dict[str, Variant], 
         format_version=FORMAT_VERSION,
         created_by=f"embedge {embedge.__version__}",
         source=checkpoint.source,
-        task="embed",
+        task=checkpoint.task,
         dimensions=width,
         max_tokens=checkpoint.max_tokens,
         pooling="+".join(checkpoint.head.pooling),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from embedge.checks import Check, verify
     from embedge.embedder import Embedder
     from embedge.manifest import Manifest, Variant
+    from embedge.reranker import Ranked, Reranker
     from embedge.vectors import similarity
 
 __version__ = "0.1.0"
@@ -45,6 +46,8 @@ __all__ = [
     "InputError",
     "Manifest",
     "ProviderError",
+    "Ranked",
+    "Reranker",
     "UnsupportedFormat",
     "Variant",
     "__version__",
@@ -57,6 +60,8 @@ _MODULES = {
     "Check": "checks",
     "Embedder": "embedder",
     "Manifest": "manifest",
+    "Ranked": "reranker",
+    "Reranker": "reranker",
     "Variant": "manifest",
     "similarity": "vectors",
     "verify": "checks",

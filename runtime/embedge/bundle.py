@@ -128,7 +128,8 @@ class Bundle:
 
 def _is_sound(manifest: Manifest) -> bool:
     """Whether the fields have values that mean something; that they have the right types is known."""
-    room = min(manifest.dimensions, manifest.max_tokens - len(manifest.tokenizer.before + manifest.tokenizer.after))
+    facts = manifest.tokenizer
+    room = min(manifest.dimensions, manifest.max_tokens - len(facts.before + facts.between + facts.after))
     tensors = [tensor for variant in manifest.variants.values() for tensor in variant.codes.values()]
     low, high = _INT8_RANGES
     return (

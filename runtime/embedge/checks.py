@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 from embedge import fingerprint
 from embedge.bundle import Bundle
-from embedge.embedder import resolve_providers, start
+from embedge.embedder import Embedder
 from embedge.engine.capabilities import capabilities
 from embedge.engine.choose import choose
 from embedge.errors import ProviderError
+from embedge.loaded import resolve_providers
+from embedge.reranker import Reranker
 
 
 class Check(NamedTuple):
@@ -63,6 +65,7 @@ def _check(bundle: Bundle, name: str, providers: Sequence[str]) -> Check:
         choice = choose(variants, name, providers[0], capabilities())
     except ProviderError as exc:
         return Check(name, None, smallest, str(exc))
-    with start(bundle, choice, providers=providers) as model, warnings.catch_warnings():
+    kind = Reranker if bundle.manifest.task == "rerank" else Embedder
+    with kind.start(bundle, choice, providers=providers) as model, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the texts are truncated as they were when they were sealed
         return Check(name, fingerprint.cosine(model), smallest, None)

@@ -1,42 +1,25 @@
-"""The public class: a bundle, its tokenizer, its model and the threads, put together."""
+"""Texts to vectors."""
 
 import itertools
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from embedge import engine
-from embedge.bundle import Bundle
-from embedge.engine import Engine
-from embedge.engine.capabilities import capabilities
-from embedge.engine.choose import Choice, choose
-from embedge.engine.cpus import cpu_budget
-from embedge.engine.ort import CPU
-from embedge.errors import BundleError, InputError
-from embedge.inputs import plain_texts, whole_number
-from embedge.manifest import TOKENIZER, Manifest
+from embedge.errors import InputError
+from embedge.inputs import plain_texts
+from embedge.loaded import LoadedModel, OnProgress, Overflow
 from embedge.progress import Progress
-from embedge.tokenizer import Tokenizer
 from embedge.vectors import Dtype, FloatArray, check_form, encode, similarity
 
 # Texts taken at a time: enough to find equal lengths among them, few enough that memory stays constant and that a
 # progress line moves.
 _WINDOW = 1024
 
-# More than machines have; ten times as many would bring one to a halt.
-_MOST_THREADS = 1024
 
-Overflow = Literal["truncate", "error"]
-OnProgress = Callable[[int, int], None]
-
-
-class Embedder:
+class Embedder(LoadedModel):
     """Texts in, vectors out. Made by :meth:`load`; any number of threads may use one at once.
 
     So may forked children on the CPU. CUDA can't be used in a child whose parent has used it: load in each process.
@@ -48,81 +31,8 @@ class Embedder:
     do :func:`copy.copy` and :func:`copy.deepcopy`. Each copy has to be closed by itself.
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        choice: Choice,
-        tokenizer: Tokenizer,
-        engine: Engine,
-        threads: int,
-        asked: tuple[int | None, Sequence[str]],
-    ) -> None:
-        """Put finished parts together; :meth:`load` makes them from a bundle's path.
-
-        ``asked`` are the threads and the providers to load it with again.
-        """
-        self._bundle = bundle
-        self._path = bundle.path.absolute()  # the working directory may change
-        self._choice = choice
-        self._tokenizer = tokenizer
-        self._engine = engine
-        self._asked = asked
-        self.threads = threads
-        """How many threads a call may use."""
-
-    @classmethod
-    def load(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        variant: str = "auto",
-        threads: int | None = None,
-        providers: str | Sequence[str] | None = None,
-    ) -> "Embedder":
-        """Load the bundle at ``path``. Nothing is fetched, and nothing is written outside the bundle.
-
-        Args:
-            path: a directory that ``embedge export`` wrote, or the name of a bundle in the store.
-            variant: ``"int8"``, ``"fp32"``, ``"fp16"``, or ``"auto"``: on the CPU for int8, else fp32; on CUDA for
-                fp16, else fp32 (see :func:`embedge.engine.choose.choose`).
-            threads: how many to use; ``None`` for all CPUs that this process may really use (see
-                :mod:`embedge.engine.cpus`).
-            providers: ONNX Runtime's execution providers, such as ``"cuda"`` or ``["cuda", "cpu"]``: ``cpu``,
-                ``cuda``, ``tensorrt``, ``coreml``, ``directml``, ``openvino``, or ONNX Runtime's own names; ``None``
-                for the CPU. Nodes of the model that run on the CPU although it is not among them are reported in a
-                ``UserWarning``.
-
-        Raises:
-            BundleError: the bundle can't be opened, or its bytes are not the sealed ones (``BundleCorrupt``).
-            ProviderError: a provider that is unavailable here, with the reason, or that takes none of the model's
-                nodes; a variant that it can't run.
-            TypeError: an argument of the wrong type.
-            ValueError: ``threads`` out of range.
-        """
-        if threads is not None:
-            threads = whole_number("threads", threads)
-            if not 1 <= threads <= _MOST_THREADS:
-                raise ValueError(f"threads={threads}: give 1 to {_MOST_THREADS}, or None for all CPUs it may use")
-        if not isinstance(variant, str):
-            raise TypeError(f"variant is {type(variant).__name__}, not str")
-        bundle = Bundle.open(path)
-        resolved = resolve_providers(providers)
-        choice = choose(bundle.manifest.variants, variant, resolved[0], capabilities())
-        bundle.ensure_sealed(choice.variant)
-        model = start(bundle, choice, threads=threads, providers=resolved)
-        if model._engine.fallback:
-            warnings.warn(model._engine.fallback, stacklevel=2)
-        return model
-
-    @property
-    def path(self) -> Path:
-        """The bundle's directory, as an absolute path."""
-        return self._path
-
-    @property
-    def variant(self) -> str:
-        """The name of the variant that runs."""
-        return self._choice.variant
+    _TASK = "embed"
+    _INSTEAD = "Reranker"
 
     @property
     def dimensions(self) -> int:
@@ -130,28 +40,15 @@ class Embedder:
         return self.manifest.dimensions
 
     @property
-    def max_tokens(self) -> int:
-        """The longest input in tokens, special tokens and prompt included (other libraries' ``max_seq_length``)."""
-        return self.manifest.max_tokens
-
-    @property
     def prompts(self) -> dict[str, str]:
         """The model's prompts by their names; a copy."""
         return dict(self.manifest.prompts)
-
-    @property
-    def manifest(self) -> Manifest:
-        """What the bundle says of itself."""
-        return self._bundle.manifest
 
     def __repr__(self) -> str:
         return (
             f"Embedder({os.fspath(self._bundle.path)!r}, variant={self.variant!r}, dimensions={self.dimensions}, "
             f"max_tokens={self.max_tokens}, threads={self.threads})"
         )
-
-    def __reduce__(self) -> tuple[Callable[..., "Embedder"], tuple[object, ...]]:
-        return _load_again, (self.path, self.variant, *self._asked)
 
     @overload
     def embed(
@@ -212,7 +109,7 @@ class Embedder:
         members = plain_texts(texts)
         size = self._check_options(dimensions, dtype, on_overflow, prompt, progress)
         vectors, truncated = self._embed_all(list(members), self._document_prompt(prompt), on_overflow, progress)
-        self._warn_truncated(truncated)
+        self._warn_truncated(truncated, "text")
         return self._encode(vectors, size, dtype)
 
     @overload
@@ -251,7 +148,7 @@ class Embedder:
         members = plain_texts(texts)
         size = self._check_options(dimensions, dtype, on_overflow, progress=progress)
         vectors, truncated = self._embed_all(list(members), self.manifest.prompt("query"), on_overflow, progress)
-        self._warn_truncated(truncated)
+        self._warn_truncated(truncated, "text")
         return self._encode(vectors, size, dtype)
 
     @overload
@@ -281,7 +178,7 @@ class Embedder:
             raise TypeError(f"a query is one str, not {type(text).__name__}; embed_queries takes a list of them")
         size = self._check_options(dimensions, dtype, on_overflow)
         vectors, truncated = self._embed([str.__str__(text)], self.manifest.prompt("query"), on_overflow, first=0)
-        self._warn_truncated(truncated)
+        self._warn_truncated(truncated, "text")
         row: npt.NDArray[Any] = self._encode(vectors, size, dtype)[0]
         return row
 
@@ -340,23 +237,6 @@ class Embedder:
         binary = np.asarray(a).dtype == np.uint8
         return similarity(a, b, measure="cosine" if binary else self.manifest.similarity)
 
-    def close(self) -> None:
-        """Wait for the calls under way, then give back the memory and the threads; later calls raise `EmbedgeError`.
-
-        A list is one call, whatever its length. In a signal handler, the call that it interrupts is not waited for: it
-        goes on afterwards. Sessions map the bundle's files until then, so overwrite these only after it, or better,
-        put a new directory in their place.
-        """
-        self._engine.calls.close()
-
-    def __enter__(self) -> "Embedder":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _embed_all(
         self, texts: Sequence[str], prompt: str, on_overflow: Overflow, progress: bool | OnProgress
     ) -> tuple[FloatArray, int]:
@@ -400,7 +280,7 @@ class Embedder:
             truncated += cut
             done += len(part)
             yield from self._encode(vectors, dimensions, dtype)
-        self._warn_truncated(truncated)
+        self._warn_truncated(truncated, "text")
 
     def _document_prompt(self, prompt: str | None) -> str:
         return self.manifest.prompt("document") if prompt is None else str.__str__(prompt)
@@ -420,55 +300,5 @@ class Embedder:
         """How many dimensions are asked for; raises for an option of the wrong type or outside its choices."""
         if prompt is not None and not isinstance(prompt, str):
             raise TypeError(f"prompt is {type(prompt).__name__}, not str")
-        if not isinstance(progress, bool) and not callable(progress):
-            raise TypeError(f"progress is {type(progress).__name__}, neither a bool nor a function")
-        if on_overflow not in ("truncate", "error"):
-            raise ValueError(f"on_overflow={on_overflow!r}: choose 'truncate' or 'error'")
+        self._check_call(on_overflow, progress)
         return check_form(dimensions, dtype, self.dimensions)
-
-    def _warn_truncated(self, count: int) -> None:
-        if count:
-            texts = "1 text was" if count == 1 else f"{count} texts were"
-            warnings.warn(
-                f"{texts} truncated to the model's {self.max_tokens} tokens; "
-                "split long texts, or pass on_overflow='error' to find them",
-                stacklevel=3,
-            )
-
-
-def start(bundle: Bundle, choice: Choice, *, threads: int | None = None, providers: Sequence[str] = (CPU,)) -> Embedder:
-    """The embedder of an opened bundle, whose bytes are taken as they are; ``providers`` have ONNX Runtime's names.
-
-    Errors as in :meth:`Embedder.load`.
-    """
-    manifest = bundle.manifest
-    if manifest.task != "embed":
-        raise BundleError(f"{bundle.path} is made for the task {manifest.task!r}, not to embed texts")
-    count = threads or cpu_budget().threads
-    tokenizer = Tokenizer(bundle.file(TOKENIZER), manifest.max_tokens, manifest.tokenizer, parallel=count > 1)
-    parts = engine.load(bundle, choice, threads=count, providers=providers)
-    return Embedder(bundle, choice, tokenizer, parts, count, (threads, providers))
-
-
-def resolve_providers(providers: str | Sequence[str] | None) -> list[str]:
-    """ONNX Runtime's names for ``providers``, as :meth:`Embedder.load` takes them.
-
-    Raises:
-        TypeError: neither a name nor a list of names.
-        ProviderError: a provider that is unavailable here.
-    """
-    if providers is None:
-        return [CPU]
-    names = [providers] if isinstance(providers, str) else providers
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"providers={providers!r}: give a name or a list of names, without options")
-    if list(names) == [CPU]:
-        return [CPU]
-    from embedge.engine.providers import resolve  # not needed at a start on the CPU
-
-    return resolve(names)
-
-
-def _load_again(path: Path, variant: str, threads: int | None, providers: Sequence[str]) -> Embedder:
-    """What is pickled of an embedder."""
-    return Embedder.load(path, variant=variant, threads=threads, providers=providers)

@@ -1,4 +1,7 @@
-"""A few texts whose vectors every bundle carries, to check whether this machine computes them right."""
+"""A few texts whose vectors every bundle carries, to check whether this machine computes them right.
+
+Of a reranker they are the scores of each text as a query with all of them.
+"""
 
 import base64
 
@@ -8,6 +11,8 @@ import numpy.typing as npt
 from embedge.embedder import Embedder
 from embedge.errors import BundleError
 from embedge.manifest import MANIFEST, Variant
+from embedge.reranker import Reranker
+from embedge.vectors import FloatArray
 
 TEXTS = (
     "",
@@ -16,13 +21,13 @@ TEXTS = (
 )
 
 
-def vectors(model: Embedder, texts: tuple[str, ...]) -> tuple[str, ...]:
-    """The vectors of ``texts`` without a prompt, each as a manifest keeps it."""
-    rows = model.embed(list(texts), prompt="")
+def vectors(model: Embedder | Reranker, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The vectors of ``texts`` without a prompt, or their scores, each as a manifest keeps it."""
+    rows = _compute(model, texts)
     return tuple(base64.b64encode(row.astype("<f4").tobytes()).decode() for row in rows)
 
 
-def cosine(model: Embedder) -> float:
+def cosine(model: Embedder | Reranker) -> float:
     """The smallest cosine between the vectors in the model's manifest and those computed now.
 
     Raises:
@@ -31,7 +36,8 @@ def cosine(model: Embedder) -> float:
     measured = model.manifest.measured
     try:
         sealed = _decode(measured.variants[model.variant].fingerprint)
-        complete = sealed.shape == (len(measured.texts), model.dimensions) and np.isfinite(sealed).all()
+        width = len(measured.texts) if isinstance(model, Reranker) else model.dimensions
+        complete = sealed.shape == (len(measured.texts), width) and np.isfinite(sealed).all()
         complete = complete and np.linalg.norm(sealed, axis=1).all()
     except ValueError:
         complete = False
@@ -54,6 +60,13 @@ def smallest_cosine(variant: Variant) -> float:
     if variant.codes:
         return 0.998
     return 0.999999 if variant.graphs[0].execution == "ragged" else 0.9999
+
+
+def _compute(model: Embedder | Reranker, texts: tuple[str, ...]) -> FloatArray:
+    """Shape: ``(n, dimensions)``, or ``(n, n)``."""
+    if isinstance(model, Embedder):
+        return model.embed(texts, prompt="")
+    return model.scores([(query, text) for query in texts for text in texts]).reshape(len(texts), len(texts))
 
 
 def _decode(rows: tuple[str, ...]) -> npt.NDArray[np.float64]:

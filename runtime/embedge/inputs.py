@@ -35,6 +35,28 @@ def plain_texts(texts: Iterable[str]) -> Iterator[str]:
     return map(_plain, members, itertools.count())
 
 
+def plain_pairs(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The members of any iterable of pairs of texts as plain ``str``.
+
+    Raises:
+        TypeError: not an iterable of pairs, but a ``str``, ``bytes``, a mapping or a set.
+        InputError: while iterating, a member that is not two texts, with its index.
+    """
+    try:
+        members = None if isinstance(pairs, _NO_LISTS) else iter(pairs)
+    except TypeError:
+        members = None
+    if members is None:
+        raise TypeError(f"pairs is {type(pairs).__name__}, not a list or another iterable of pairs of texts")
+    return map(_plain_pair, members, itertools.count())
+
+
+def _plain_pair(pair: object, index: int) -> tuple[str, str]:
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise InputError(f"pairs[{index}] is {type(pair).__name__}, not two texts: pass (query, text)")
+    return _plain(pair[0], index), _plain(pair[1], index)
+
+
 def _plain(text: object, index: int) -> str:
     if type(text) is str:
         return text

@@ -54,6 +54,10 @@ class TokenizerFacts(NamedTuple):
     """Ids of the special tokens behind it."""
     truncation_side: Literal["right", "left"]
     """Which end of a text that is too long is cut off."""
+    between: tuple[int, ...] = ()
+    """Ids of the special tokens between the two texts of a pair; none where the model takes single texts."""
+    second: int = 0
+    """What is added to the ids of a pair's second text, by which the model tells the two apart; 0 where it does not."""
 
 
 class Tensor(NamedTuple):

@@ -68,6 +68,42 @@ class Tokenizer:
                 ids.append(tokens)
         return Encoded(ids, truncated)
 
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]], *, first: int = 0) -> Encoded:
+        """Token ids of each pair, as one text; errors as in :meth:`encode`.
+
+        Pairs of more than ``max_tokens`` lose tokens of the longer text, until both are of one length, then of both:
+        what tokenizers calls ``longest_first``.
+        """
+        facts = self._facts
+        room = self.max_tokens - len(facts.before) - len(facts.between) - len(facts.after)
+        numbered = dict(zip(dict.fromkeys(left for left, _ in pairs), range(first, first + len(pairs)), strict=False))
+        lefts = dict(zip(numbered, self._plain_ids((index, left) for left, index in numbered.items()), strict=True))
+        rights = self._plain_ids((index, right) for index, (_, right) in enumerate(pairs, first))
+        ids, truncated = [], []
+        for number, ((text, _), right) in enumerate(zip(pairs, rights, strict=True)):
+            left = lefts[text]
+            if len(left) + len(right) > room:
+                truncated.append(number)
+                left, right = self._shorten(left, right, room)
+            behind = [token + facts.second for token in [*right, *facts.after]]
+            ids.append([*facts.before, *left, *facts.between, *behind])
+        return Encoded(ids, truncated)
+
+    def _plain_ids(self, texts: Iterable[tuple[int, str]]) -> Iterator[list[int]]:
+        """Ids of texts with their numbers, without special tokens; of long ones the end that is kept."""
+        for window in _windows((index, self._kept(text, index)) for index, text in texts):
+            yield from (encoding.ids for encoding in self._encode(window, special=False))
+
+    def _shorten(self, left: list[int], right: list[int], room: int) -> tuple[list[int], list[int]]:
+        shorter = min(len(left), len(right))
+        longer = max(shorter, room - shorter)
+        if shorter + longer > room:
+            shorter, longer = room // 2, room - room // 2
+        sizes = (longer, shorter) if len(left) > len(right) else (shorter, longer)
+        if self._facts.truncation_side == "left":
+            return left[len(left) - sizes[0] :], right[len(right) - sizes[1] :]
+        return left[: sizes[0]], right[: sizes[1]]
+
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text before truncation, special tokens included; raises as :meth:`encode` does."""
         counts = [self._special] * len(texts)

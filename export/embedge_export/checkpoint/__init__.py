@@ -12,10 +12,12 @@ from embedge.manifest import Source, TokenizerFacts
 from embedge_export.checkpoint import config as families
 from embedge_export.checkpoint.dense import read_dense
 from embedge_export.checkpoint.files import read_object
-from embedge_export.checkpoint.kinds import check_kind, read_config
+from embedge_export.checkpoint.kinds import Task, find_task, read_config
 from embedge_export.checkpoint.modules import Modules, read_modules, read_settings
+from embedge_export.checkpoint.pairs import pair_facts
 from embedge_export.checkpoint.prompts import SETTINGS, Prompts, check_prompts, read_prompts
 from embedge_export.checkpoint.registry import Family, KnownModel, Similarity
+from embedge_export.checkpoint.scorer import read_scorer
 from embedge_export.checkpoint.sources import find, find_known, guess_family, hub_id
 from embedge_export.checkpoint.tokenizer import load_tokenizer
 from embedge_export.checkpoint.weights import weights_files
@@ -37,6 +39,7 @@ class Checkpoint:
     config: dict[str, Any]
     """``config.json``."""
     source: Source
+    task: Task
     vocabulary_size: int
     tokenizer: str
     """``tokenizer.json`` without padding and truncation."""
@@ -70,7 +73,7 @@ def load(
     root, model_id, revision = find(source)
     modules = read_modules(root)
     config = read_config(modules.encoder)
-    check_kind(config, modules.encoder / "config.json", listed=modules.listed)
+    task = find_task(config, modules.encoder / "config.json", listed=modules.listed)
     vocabulary, hidden = families.size(config, "vocab_size"), families.hidden_size(config)
     weights = weights_files(modules.encoder)
     digest = hash_file(weights[0]) if len(weights) == 1 else None
@@ -84,6 +87,11 @@ def load(
             f"{root}: the pooling leaves prompts out, which embedge does not; pass empty prompts to embed without any"
         )
     tokenizer, facts = load_tokenizer(modules.encoder, vocabulary, lower_case=bool(settings.get("do_lower_case")))
+    if task == "rerank":
+        facts = pair_facts(modules.encoder, tokenizer, facts, vocabulary)
+        head = Head(("cls",), read_scorer(root, modules.encoder, config, hidden), normalize=False)
+    else:
+        head = _head(root, modules, pooling, family, hidden, settings_of_all.get("truncate_dim"))
     return Checkpoint(
         directory=modules.encoder,
         config=config,
@@ -93,10 +101,11 @@ def load(
             weights_sha256=digest,
             license=known.license if known else None,
         ),
+        task=task,
         vocabulary_size=vocabulary,
         tokenizer=tokenizer,
         tokenizer_facts=facts,
-        head=_head(root, modules, pooling, family, hidden, settings_of_all.get("truncate_dim")),
+        head=head,
         similarity=_similarity(root, settings_of_all.get("similarity_fn_name"), family),
         max_tokens=_limit(modules.encoder, max_tokens, settings_file, settings, known, families.positions(config)),
         prompts=prompts,

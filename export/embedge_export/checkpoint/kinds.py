@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from embedge.errors import CheckpointError
 from embedge_export.checkpoint.files import read_object
+
+Task = Literal["embed", "rerank"]
 
 _HEADS = {
     "ForMaskedLM": "predicts words, as a pretrained language model or SPLADE's sparse vectors do",
@@ -17,7 +19,6 @@ _HEADS = {
     "ForQuestionAnswering": "marks answers",
     "ForMultipleChoice": "chooses among answers",
     "ForNextSentencePrediction": "judges pairs",
-    "ForSequenceClassification": "gives scores",
 }
 # Fields of config.json that change vectors, by what they must be.
 _REFUSED = {
@@ -41,10 +42,13 @@ def read_config(encoder: Path) -> dict[str, Any]:
     return read_object(encoder / "config.json")
 
 
-def check_kind(config: Mapping[str, Any], where: Path, *, listed: bool) -> None:
-    """Raise ``CheckpointError`` unless ``config`` is of an encoder for embeddings that needs no code of its own.
+def find_task(config: Mapping[str, Any], where: Path, *, listed: bool) -> Task:
+    """What the model of ``config`` is for.
 
     ``listed`` says that a ``modules.json`` makes an embedding model of it, which leaves the head of the encoder out.
+
+    Raises:
+        CheckpointError: it is for something else, or needs code of its own.
     """
     if config.get("auto_map"):
         raise CheckpointError(
@@ -56,10 +60,11 @@ def check_kind(config: Mapping[str, Any], where: Path, *, listed: bool) -> None:
     if config.get("model_type") == "model2vec":
         raise CheckpointError(f"{where}: model2vec's static word vectors need no encoder; use its own package")
     architectures = config.get("architectures")
-    architecture = str(architectures[0]) if isinstance(architectures, list) and architectures else ""
+    architecture = "" if listed else str(architectures[0]) if isinstance(architectures, list) and architectures else ""
     head = next((told for end, told in _HEADS.items() if architecture.endswith(end)), None)
-    if head and not listed:
+    if head:
         raise CheckpointError(
-            f"{where}: {architecture} has a head that {head}; embedge writes embedding models: use a checkpoint that "
-            "was trained as one, or save this encoder with its pooling by sentence-transformers"
+            f"{where}: {architecture} has a head that {head}; embedge writes embedding models and rerankers: use a "
+            "checkpoint that was trained as one, or save this encoder with its pooling by sentence-transformers"
         )
+    return "rerank" if architecture.endswith("ForSequenceClassification") else "embed"

@@ -63,6 +63,8 @@ def read_modules(directory: Path) -> Modules:
         raise CheckpointError(f"{path} is no list of modules; fetch it again")
     kinds = [(kind, _folder(directory, module, path)) for module in listed if (kind := _kind(module, path))]
     names = [kind for kind, _ in kinds]
+    if names == ["Transformer"]:  # a reranker, as sentence-transformers saves it since 5.4
+        return Modules(kinds[0][1], None, True, (), normalize=False, listed=False)
     dense = names.count("Dense")
     wanted = ["Transformer", "Pooling", *["Dense"] * dense, *["Normalize"] * names.count("Normalize")]
     if names != wanted or names.count("Normalize") > 1:
@@ -85,9 +87,9 @@ def read_settings(encoder: Path) -> tuple[Path, dict[str, Any]]:
     for name, value in settings.items():
         if not value or name in ("max_seq_length", "do_lower_case", *_HARMLESS_SETTINGS):
             continue
-        if name == "transformer_task" and value == "feature-extraction":
+        if name == "transformer_task" and value in ("feature-extraction", "sequence-classification"):
             continue
-        if name == "module_output_name" and value == "token_embeddings":
+        if name == "module_output_name" and value in ("token_embeddings", "scores"):
             continue
         if name.endswith(("_args", "_kwargs")) and isinstance(value, dict):
             changing = sorted(set(value) - {*_HARMLESS_ARGUMENTS})

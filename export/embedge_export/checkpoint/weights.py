@@ -45,7 +45,7 @@ def weights_files(directory: Path) -> list[Path]:
 
 
 def read_tensors(directory: Path) -> dict[str, StoredTensor]:
-    """Every tensor in ``directory`` that an embedding may need, under BERT's own name; no numbers are read.
+    """Every tensor in ``directory`` under BERT's own name; no numbers are read.
 
     Raises:
         CheckpointError: as :func:`weights_files`, or a file is damaged or is something else.
@@ -55,16 +55,16 @@ def read_tensors(directory: Path) -> dict[str, StoredTensor]:
         read = read_pickled if path.suffix == ".bin" else read_safetensors
         for name, tensor in read(path).items():
             own = families.bert_tensor(name)
-            if families.is_unused(own):
-                continue
             if own in tensors:
                 raise CheckpointError(f"{path} has tensor {own} twice; the checkpoint is damaged")
             tensors[own] = tensor
     return tensors
 
 
-def load_encoder(directory: Path, config: Mapping[str, Any]) -> Encoder:
+def load_encoder(directory: Path, config: Mapping[str, Any], *, pairs: bool = False) -> Encoder:
     """Read the weights in ``directory`` as ``config``, that of a BERT or of a relative, describes them.
+
+    For ``pairs`` the encoder knows which tokens are of the second text.
 
     Raises:
         CheckpointError: fields that make no sense, or tensors that are missing, misshapen, unknown or not finite.
@@ -75,7 +75,8 @@ def load_encoder(directory: Path, config: Mapping[str, Any]) -> Encoder:
     epsilon = config.get("layer_norm_eps", 1e-12)
     if type(epsilon) is not float or not 0 < epsilon < 1:
         raise CheckpointError(f"config.json: layer_norm_eps is {epsilon!r}, not a small positive number")
-    tensors = _Tensors(read_tensors(directory), directory)
+    stored = {name: tensor for name, tensor in read_tensors(directory).items() if not families.is_unused(name)}
+    tensors, second = _Tensors(stored, directory), None
     hidden, inner = families.size(config, "hidden_size"), families.size(config, "intermediate_size")
     norm = tensors.norm("embeddings.LayerNorm", hidden)
     words = tensors.take("embeddings.word_embeddings.weight", (families.size(config, "vocab_size"), hidden))
@@ -84,7 +85,9 @@ def load_encoder(directory: Path, config: Mapping[str, Any]) -> Encoder:
     )
     if config.get("model_type") != "distilbert":
         kinds = families.size(config, "type_vocab_size")
-        positions = positions + tensors.take("embeddings.token_type_embeddings.weight", (kinds, hidden))[0]
+        types = tensors.take("embeddings.token_type_embeddings.weight", (kinds, hidden))
+        positions = positions + types[0]
+        second = types[1] - types[0] if pairs and kinds > 1 else None
     layers = []
     for number in range(families.size(config, "num_hidden_layers")):
         prefix = f"encoder.layer.{number}."
@@ -109,6 +112,7 @@ def load_encoder(directory: Path, config: Mapping[str, Any]) -> Encoder:
         heads=families.size(config, "num_attention_heads"),
         activation=families.ACTIVATIONS[config.get("hidden_act", "gelu")],
         epsilon=epsilon,
+        second=second,
     )
 
 

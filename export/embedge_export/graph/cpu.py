@@ -45,12 +45,12 @@ def author(encoder: Encoder, head: Head, *, unsigned: bool = False) -> GraphBuil
     """
     g = GraphBuilder(head.width(encoder.hidden_size), unsigned=unsigned)
     hidden = encoder.hidden_size
-    embedded = g.add(
-        "Add",
-        "embeddings/sum",
-        words(g, "words", encoder.words),
-        positions(g, encoder, g.constant("positions/table", encoder.positions)),
-    )
+    ids = "input_ids"
+    places = positions(g, encoder, g.constant("positions/table", encoder.positions))
+    if encoder.second is not None:
+        ids, second = _second(g, encoder.vocabulary_size, encoder.second)
+        places = g.add("Add", "places", places, second)
+    embedded = g.add("Add", "embeddings/sum", words(g, "words", encoder.words, ids), places)
     x = _norm(g, "embeddings/norm", embedded, encoder.norm, encoder.epsilon)
     for number, layer in enumerate(encoder.layers):
         name = f"layer{number}"
@@ -74,13 +74,22 @@ def author(encoder: Encoder, head: Head, *, unsigned: bool = False) -> GraphBuil
     return g
 
 
-def words(g: GraphBuilder, name: str, table: npt.NDArray[np.float32] | QuantizedTable) -> str:
+def words(g: GraphBuilder, name: str, table: npt.NDArray[np.float32] | QuantizedTable, ids: str = "input_ids") -> str:
     """The words' vectors. Shape: ``(batch, tokens, hidden)``."""
     if isinstance(table, QuantizedTable):
-        codes = g.add("Gather", f"{name}/codes", g.constant(f"{name}/table", table.codes), "input_ids")
-        scale = g.add("Gather", f"{name}/scale", g.constant(f"{name}/scales", table.scale), "input_ids")
+        codes = g.add("Gather", f"{name}/codes", g.constant(f"{name}/table", table.codes), ids)
+        scale = g.add("Gather", f"{name}/scale", g.constant(f"{name}/scales", table.scale), ids)
         return g.add("Mul", name, g.add("Cast", f"{name}/cast", codes, to=TensorProto.FLOAT), scale)
-    return g.add("Gather", name, g.constant(f"{name}/table", table), "input_ids")
+    return g.add("Gather", name, g.constant(f"{name}/table", table), ids)
+
+
+def _second(g: GraphBuilder, vocabulary: int, second: npt.NDArray[np.float32]) -> tuple[str, str]:
+    """The words' ids, and what the tokens of a pair's second text get. Shapes: ``(batch, tokens)``, and by hidden."""
+    count = g.constant("vocabulary", np.array(vocabulary, np.int64))
+    ids = g.add("Mod", "words/ids", "input_ids", count)
+    found = g.add("GreaterOrEqual", "second/found", "input_ids", count)
+    row = g.add("Unsqueeze", "second/row", g.add("Cast", "second/cast", found, to=TensorProto.FLOAT), g.integers(-1))
+    return ids, g.add("Mul", "second", row, g.constant("second/vector", second))
 
 
 def positions(g: GraphBuilder, encoder: Encoder, table: str) -> str:

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from embedge.bundle import Bundle
-from embedge.embedder import Embedder, start
+from embedge.embedder import Embedder
 from embedge.engine.choose import Choice
 from embedge.engine.cpus import cpu_budget
-from embedge_export.measure import choices, cosines, model_tokenizer, reference_vectors
+from embedge_export.measure import choices, cosines, model_tokenizer
 from embedge_export.network import HandWritten, Network
 from embedge_export.quantize.calibration import verification_texts
 from embedge_export.reference import layers
+from embedge_export.trials import reference_outputs, reference_texts
 
 # Lengths of the single texts that are timed, in tokens.
 _LENGTHS = (8, 32, 128)
@@ -76,7 +77,7 @@ def diagnose(bundle: Bundle, reference: Bundle, network: Network, quantized: Net
     picked = {name: choices(place, name)[0] for name, place in sorted(places.items(), key=lambda item: item[0])}
     with contextlib.ExitStack() as stack:
         models = {
-            name: stack.enter_context(start(places[name], choice, threads=cpu_budget().threads))
+            name: stack.enter_context(Embedder.start(places[name], choice, threads=cpu_budget().threads))
             for name, choice in picked.items()
         }
         fp32 = models["fp32"]
@@ -99,7 +100,8 @@ def diagnose(bundle: Bundle, reference: Bundle, network: Network, quantized: Net
 
 def _distance_of_fp32(reference: Bundle, choice: Choice, network: Network, fp32: Embedder) -> Distances:
     tokenizer = model_tokenizer(reference)
-    texts, expected = reference_vectors(network, tokenizer)
+    texts = reference_texts()
+    expected = reference_outputs(network, tokenizer, texts, pairs=False)
     errors = None
     if isinstance(network, HandWritten):
         trace = layers.trace_graph(reference, choice, network.encoder, network.encoder)

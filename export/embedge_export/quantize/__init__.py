@@ -85,9 +85,8 @@ def int8(
     # Those that the float encoder runs on come first.
     calibration = [ids for start in range(_EXACT_TEXTS) for ids in calibration[start::_EXACT_TEXTS]]
     lengths = [len(ids) for ids in calibration]
-    ids = np.concatenate([np.asarray(ids) for ids in calibration])
-    rows = np.concatenate([encoder.position_ids(text) for text in calibration])
-    positions = encoder.positions[rows].astype(np.float64)
+    ids = np.concatenate([encoder.word_ids(ids) for ids in calibration])
+    positions = np.concatenate([encoder.offsets(ids) for ids in calibration]).astype(np.float64)
     x = _norm(words.codes[ids] * words.scale[ids] + positions, encoder.norm, encoder)
     some = sum(lengths[: -(-len(lengths) // _EXACT_TEXTS)])
     exact = _norm(encoder.words[ids[:some]] + positions[:some], encoder.norm, encoder)

@@ -56,8 +56,8 @@ def layer_outputs(encoder: Encoder, texts: Sequence[Sequence[int]]) -> list[Arra
     Shape: ragged ``(n, tokens)`` -> ``(tokens of all, hidden)`` each.
     """
     assert isinstance(encoder.words, np.ndarray)
-    words = encoder.words[list(itertools.chain(*texts))].astype(np.float64)
-    positions = np.concatenate([encoder.positions[encoder.position_ids(ids)] for ids in texts])
+    words = encoder.words[np.concatenate([encoder.word_ids(ids) for ids in texts])].astype(np.float64)
+    positions = np.concatenate([encoder.offsets(ids) for ids in texts])
     lengths = [len(ids) for ids in texts]
     x = normalize(words + positions, encoder.norm, encoder.epsilon)
     outputs = [x]

@@ -1,0 +1,195 @@
+"""A bundle that is loaded: what an :class:`embedge.Embedder` and an :class:`embedge.Reranker` have in common."""
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Literal, Self
+
+from embedge import engine
+from embedge.bundle import Bundle
+from embedge.engine import Engine
+from embedge.engine.capabilities import capabilities
+from embedge.engine.choose import Choice, choose
+from embedge.engine.cpus import cpu_budget
+from embedge.engine.ort import CPU
+from embedge.errors import BundleError
+from embedge.inputs import whole_number
+from embedge.manifest import TOKENIZER, Manifest
+from embedge.tokenizer import Tokenizer
+
+# More than machines have; ten times as many would bring one to a halt.
+_MOST_THREADS = 1024
+
+Overflow = Literal["truncate", "error"]
+OnProgress = Callable[[int, int], None]
+
+
+class LoadedModel:
+    """A bundle, its tokenizer, its model and the threads, put together."""
+
+    _TASK: ClassVar[Literal["embed", "rerank"]]
+    _INSTEAD: ClassVar[str]
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        choice: Choice,
+        tokenizer: Tokenizer,
+        engine: Engine,
+        threads: int,
+        asked: tuple[int | None, Sequence[str]],
+    ) -> None:
+        """Put finished parts together; :meth:`load` makes them from a bundle's path.
+
+        ``asked`` are the threads and the providers to load it with again.
+        """
+        self._bundle = bundle
+        self._path = bundle.path.absolute()  # the working directory may change
+        self._choice = choice
+        self._tokenizer = tokenizer
+        self._engine = engine
+        self._asked = asked
+        self.threads = threads
+        """How many threads a call may use."""
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        variant: str = "auto",
+        threads: int | None = None,
+        providers: str | Sequence[str] | None = None,
+    ) -> Self:
+        """Load the bundle at ``path``. Nothing is fetched, and nothing is written outside the bundle.
+
+        Args:
+            path: a directory that ``embedge export`` wrote, or the name of a bundle in the store.
+            variant: ``"int8"``, ``"fp32"``, ``"fp16"``, or ``"auto"``: on the CPU for int8, else fp32; on CUDA for
+                fp16, else fp32 (see :func:`embedge.engine.choose.choose`).
+            threads: how many to use; ``None`` for all CPUs that this process may really use (see
+                :mod:`embedge.engine.cpus`).
+            providers: ONNX Runtime's execution providers, such as ``"cuda"`` or ``["cuda", "cpu"]``: ``cpu``,
+                ``cuda``, ``tensorrt``, ``coreml``, ``directml``, ``openvino``, or ONNX Runtime's own names; ``None``
+                for the CPU. Nodes of the model that run on the CPU although it is not among them are reported in a
+                ``UserWarning``.
+
+        Raises:
+            BundleError: the bundle can't be opened, or its bytes are not the sealed ones (``BundleCorrupt``).
+            ProviderError: a provider that is unavailable here, with the reason, or that takes none of the model's
+                nodes; a variant that it can't run.
+            TypeError: an argument of the wrong type.
+            ValueError: ``threads`` out of range.
+        """
+        if threads is not None:
+            threads = whole_number("threads", threads)
+            if not 1 <= threads <= _MOST_THREADS:
+                raise ValueError(f"threads={threads}: give 1 to {_MOST_THREADS}, or None for all CPUs it may use")
+        if not isinstance(variant, str):
+            raise TypeError(f"variant is {type(variant).__name__}, not str")
+        bundle = Bundle.open(path)
+        resolved = resolve_providers(providers)
+        choice = choose(bundle.manifest.variants, variant, resolved[0], capabilities())
+        bundle.ensure_sealed(choice.variant)
+        model = cls.start(bundle, choice, threads=threads, providers=resolved)
+        if model._engine.fallback:
+            warnings.warn(model._engine.fallback, stacklevel=2)
+        return model
+
+    @classmethod
+    def start(
+        cls, bundle: Bundle, choice: Choice, *, threads: int | None = None, providers: Sequence[str] = (CPU,)
+    ) -> Self:
+        """As :meth:`load`, of an opened bundle whose bytes are taken as they are; what tools of this project use.
+
+        ``choice`` says which graph of which variant; ``providers`` have ONNX Runtime's own names.
+        """
+        manifest = bundle.manifest
+        if manifest.task != cls._TASK:
+            raise BundleError(f"{bundle.path} is made for the task {manifest.task!r}: load it with {cls._INSTEAD}")
+        count = threads or cpu_budget().threads
+        tokenizer = Tokenizer(bundle.file(TOKENIZER), manifest.max_tokens, manifest.tokenizer, parallel=count > 1)
+        parts = engine.load(bundle, choice, threads=count, providers=providers)
+        return cls(bundle, choice, tokenizer, parts, count, (threads, providers))
+
+    @property
+    def path(self) -> Path:
+        """The bundle's directory, as an absolute path."""
+        return self._path
+
+    @property
+    def variant(self) -> str:
+        """The name of the variant that runs."""
+        return self._choice.variant
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest input in tokens, special tokens and prompt included (other libraries' ``max_seq_length``)."""
+        return self.manifest.max_tokens
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says of itself."""
+        return self._bundle.manifest
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[object, ...]]:
+        return type(self)._load_again, (self.path, self.variant, *self._asked)
+
+    @classmethod
+    def _load_again(cls, path: Path, variant: str, threads: int | None, providers: Sequence[str]) -> Self:
+        """What is pickled."""
+        return cls.load(path, variant=variant, threads=threads, providers=providers)
+
+    def close(self) -> None:
+        """Wait for the calls under way, then give back the memory and the threads; later calls raise `EmbedgeError`.
+
+        A list is one call, whatever its length. In a signal handler, the call that it interrupts is not waited for: it
+        goes on afterwards. Sessions map the bundle's files until then, so overwrite these only after it, or better,
+        put a new directory in their place.
+        """
+        self._engine.calls.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_call(self, on_overflow: str, progress: object) -> None:
+        """Raise for options of a call that are of the wrong type or outside their choices."""
+        if not isinstance(progress, bool) and not callable(progress):
+            raise TypeError(f"progress is {type(progress).__name__}, neither a bool nor a function")
+        if on_overflow not in ("truncate", "error"):
+            raise ValueError(f"on_overflow={on_overflow!r}: choose 'truncate' or 'error'")
+
+    def _warn_truncated(self, count: int, what: str) -> None:
+        if count:
+            texts = f"1 {what} was" if count == 1 else f"{count} {what}s were"
+            warnings.warn(
+                f"{texts} truncated to the model's {self.max_tokens} tokens; "
+                "split long texts, or pass on_overflow='error' to find them",
+                stacklevel=3,
+            )
+
+
+def resolve_providers(providers: str | Sequence[str] | None) -> list[str]:
+    """ONNX Runtime's names for ``providers``, as :meth:`Embedder.load` takes them.
+
+    Raises:
+        TypeError: neither a name nor a list of names.
+        ProviderError: a provider that is unavailable here.
+    """
+    if providers is None:
+        return [CPU]
+    names = [providers] if isinstance(providers, str) else providers
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"providers={providers!r}: give a name or a list of names, without options")
+    if list(names) == [CPU]:
+        return [CPU]
+    from embedge.engine.providers import resolve  # not needed at a start on the CPU
+
+    return resolve(names)

@@ -1,0 +1,121 @@
+"""Queries and texts to scores."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from embedge.errors import InputError
+from embedge.inputs import plain_pairs, plain_texts, whole_number
+from embedge.loaded import LoadedModel, OnProgress, Overflow
+from embedge.progress import Progress
+from embedge.vectors import FloatArray
+
+# Pairs taken at a time, see embedge.embedder.
+_WINDOW = 1024
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A text that was ranked."""
+
+    index: int
+    """Its place in the list that was passed."""
+    score: float
+
+
+class Reranker(LoadedModel):
+    """Scores of how well texts answer a query. Made by :meth:`load`; any number of threads may use one at once.
+
+    A reranker reads query and text together, so it is more accurate than vectors and much slower: let it rank the best
+    few dozens that a search by vectors found. The score of a pair does not depend on the other pairs of a call: the
+    same bits alone and in any list, on any number of threads. Pickling and copies are as :class:`Embedder`'s.
+    """
+
+    _TASK = "rerank"
+    _INSTEAD = "Embedder"
+
+    def __repr__(self) -> str:
+        return (
+            f"Reranker({os.fspath(self._bundle.path)!r}, variant={self.variant!r}, max_tokens={self.max_tokens}, "
+            f"threads={self.threads})"
+        )
+
+    def scores(
+        self,
+        pairs: Iterable[tuple[str, str]],
+        *,
+        on_overflow: Overflow = "truncate",
+        progress: bool | OnProgress = False,
+    ) -> FloatArray:
+        """The score of each pair of a query and a text; larger is better. Shape: ``(n,)`` for n pairs.
+
+        Args:
+            pairs: any iterable of ``(query, text)``.
+            on_overflow: what to do with pairs of more than :attr:`max_tokens` tokens: ``"truncate"`` the longer of
+                the two, which is the text in most cases, with one warning that says how many, or raise an ``"error"``.
+            progress: as for :meth:`Embedder.embed`.
+
+        Raises:
+            InputError: a member that is not two ``str``, half of a surrogate pair, or a pair too long with
+                ``on_overflow="error"``. The message names its index.
+            TypeError: not an iterable of pairs; an option of the wrong type.
+            ValueError: an option outside its choices.
+        """
+        members = list(plain_pairs(pairs))
+        scores, truncated = self._score(members, on_overflow, progress)
+        self._warn_truncated(truncated, "pair")
+        return scores
+
+    def rank(
+        self,
+        query: str,
+        texts: Iterable[str],
+        *,
+        top: int | None = None,
+        on_overflow: Overflow = "truncate",
+        progress: bool | OnProgress = False,
+    ) -> list[Ranked]:
+        """The texts from the best answer to ``query`` down, the first ``top`` of them; equal scores in their order.
+
+        Options and errors are those of :meth:`scores`.
+        """
+        if not isinstance(query, str):
+            raise TypeError(f"query is {type(query).__name__}, not str")
+        top = None if top is None else whole_number("top", top)
+        if top is not None and top < 0:
+            raise ValueError(f"top={top}: give how many texts to return, or None for all")
+        members = [(str.__str__(query), text) for text in plain_texts(texts)]
+        scores, truncated = self._score(members, on_overflow, progress)
+        self._warn_truncated(truncated, "pair")
+        best = (-scores).argsort(kind="stable")[:top]
+        return [Ranked(int(index), float(scores[index])) for index in best]
+
+    def _score(
+        self, pairs: Sequence[tuple[str, str]], on_overflow: Overflow, progress: bool | OnProgress
+    ) -> tuple[FloatArray, int]:
+        """Scores of pairs, and how many were truncated."""
+        self._check_call(on_overflow, progress)
+        return self._engine.calls.run(lambda: self._score_windows(pairs, on_overflow, progress))
+
+    def _score_windows(
+        self, pairs: Sequence[tuple[str, str]], on_overflow: Overflow, progress: bool | OnProgress
+    ) -> tuple[FloatArray, int]:
+        scores = np.empty(len(pairs), np.float32)
+        truncated = 0
+        with Progress(len(pairs), shown=progress is True) as line:
+            for first in range(0, len(pairs), _WINDOW):
+                part = pairs[first : first + _WINDOW]
+                encoded = self._tokenizer.encode_pairs(part, first=first)
+                if encoded.truncated and on_overflow == "error":
+                    raise InputError(
+                        f"pairs[{first + encoded.truncated[0]}] has more than the model's {self.max_tokens} tokens; "
+                        "shorten it, or pass on_overflow='truncate'"
+                    )
+                scores[first : first + _WINDOW] = self._engine.run(encoded.ids)[:, 0]
+                truncated += len(encoded.truncated)
+                line.advance(len(part))
+                if not isinstance(progress, bool):
+                    progress(first + len(part), len(pairs))
+        return scores, truncated

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 WIDTH = 64
 """That of the tiny BERT."""
@@ -194,6 +194,20 @@ def write_layout(layout: Layout, make_checkpoint: Callable[..., Path], name: str
 
 def _class(kind: str) -> str:
     return f"sentence_transformers.{kind}" if "." in kind else f"sentence_transformers.models.{kind}"
+
+
+def write_reranker(source: Path, **config: Any) -> Path:
+    """Make a reranker of the tiny BERT in ``source``: a head with random weights, and ``config``."""
+    fields = json.loads((source / "config.json").read_text())
+    fields = {**fields, "architectures": ["BertForSequenceClassification"], "id2label": {"0": "LABEL_0"}, **config}
+    (source / "config.json").write_text(json.dumps(fields))
+    random, width = np.random.default_rng(1), fields["hidden_size"]
+    tensors = {f"bert.{name}": tensor for name, tensor in load_file(source / "model.safetensors").items()}
+    for name, shape in {"bert.pooler.dense": (width, width), "classifier": (1, width)}.items():
+        tensors[f"{name}.weight"] = random.normal(0, 0.3, shape).astype(np.float32)
+        tensors[f"{name}.bias"] = random.normal(0, 0.3, shape[:1]).astype(np.float32)
+    save_file(tensors, source / "model.safetensors")
+    return source
 
 
 def dense_weights(inputs: int, outputs: int, bias: bool) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:

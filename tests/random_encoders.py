@@ -33,13 +33,13 @@ _VOCABULARY = 1000
 LONGEST = 64
 
 
-def write(directory: Path, model_type: str, passages: Sequence[str], **changes: Any) -> Path:
+def write(directory: Path, model_type: str, passages: Sequence[str], *, reranker: bool = False, **changes: Any) -> Path:
     """Write a checkpoint as transformers saves it, with weights about as far from zero as trained ones.
 
-    ``changes`` are of its configuration.
+    A ``reranker`` has a head for one score. ``changes`` are of its configuration.
     """
     import torch
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
     robertas = model_type in _ROBERTAS
     sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
@@ -50,7 +50,10 @@ def write(directory: Path, model_type: str, passages: Sequence[str], **changes: 
     longest = LONGEST + 2 if robertas else LONGEST
     settings = {"vocab_size": _VOCABULARY, "max_position_embeddings": longest, **sizes, **SIZES[model_type], **changes}
     torch.manual_seed(0)
-    model = AutoModel.from_config(AutoConfig.for_model(model_type, **settings)).eval()
+    kind = AutoModelForSequenceClassification if reranker else AutoModel
+    if reranker:
+        settings["num_labels"] = 1
+    model = kind.from_config(AutoConfig.for_model(model_type, **settings)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             base = 1 if parameter.ndim == 1 and bool((parameter == 1).all()) else 0  # the weight of a LayerNorm

@@ -23,6 +23,8 @@ class Inspection:
     model: str
     revision: str | None
     license: str | None
+    task: str
+    """``"embed"`` or ``"rerank"``."""
     architecture: str
     route: str
     """``"hand-written graph"``, or that it has to be traced, and why."""
@@ -82,6 +84,7 @@ def describe(checkpoint: Checkpoint) -> Inspection:
         model=checkpoint.source.id,
         revision=checkpoint.source.revision,
         license=checkpoint.source.license,
+        task=checkpoint.task,
         architecture=f"{config.get('model_type')}, {layers} layers, hidden size {hidden}",
         route=f"traced, since {reason}" if reason else "hand-written graph",
         pooling="+".join(head.pooling),

@@ -89,6 +89,7 @@ def load(
     tokenizer, facts = load_tokenizer(modules.encoder, vocabulary, lower_case=bool(settings.get("do_lower_case")))
     if task == "rerank":
         facts = pair_facts(modules.encoder, tokenizer, facts, vocabulary)
+        prompts = Prompts({}, None, {})  # those of an encoder are for vectors
         head = Head(("cls",), read_scorer(root, modules.encoder, config, hidden), normalize=False)
     else:
         head = _head(root, modules, pooling, family, hidden, settings_of_all.get("truncate_dim"))

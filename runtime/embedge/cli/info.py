@@ -36,6 +36,7 @@ def run(options: argparse.Namespace) -> int:
         ("revision", manifest.source.revision or "unknown"),
         ("weights sha256", manifest.source.weights_sha256 or "unknown"),
         ("licence", manifest.source.license or "unknown"),
+        ("task", {"embed": "embed texts", "rerank": "rerank texts"}[manifest.task]),
         ("dimensions", str(manifest.dimensions)),
         ("longest input", f"{manifest.max_tokens} tokens"),
         ("pooling", manifest.pooling),

@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
         ("model", found.model),
         ("revision", found.revision or "unknown"),
         ("licence", found.license or "unknown"),
+        ("task", {"embed": "embed texts", "rerank": "rerank texts"}[found.task]),
         ("architecture", found.architecture),
         ("graph", found.route),
         ("pooling", found.pooling),

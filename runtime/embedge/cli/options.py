@@ -12,6 +12,7 @@ from embedge.manifest import MANIFEST
 if TYPE_CHECKING:
     from embedge.embedder import Embedder
     from embedge.manifest import Manifest
+    from embedge.reranker import Reranker
 
 _HELP = (
     "a bundle's directory, or its name in the store (see `embedge list`); "
@@ -51,13 +52,19 @@ def add_provider(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def find_bundle(asked: str | None) -> Path:
-    """The bundle asked for, or the default one; ``BundleError`` when there is none, or more than one."""
+def find_bundle(asked: str | None, task: str | None = None) -> Path:
+    """The bundle asked for, or the default one: the only one, or the only one made for ``task``.
+
+    Raises:
+        BundleError: there is none, or more than one.
+    """
     asked = asked or os.environ.get("EMBEDGE_MODEL")
     if asked:
         return store.find(asked)
     here = {path.parent.name: path.parent for path in sorted(Path("models").glob(f"*/{MANIFEST}"))}
     found = here or {name: store.home() / name for name in store.names()}
+    if task and len(found) > 1:
+        found = {name: path for name, path in found.items() if _is_for(path, task)}
     if not found:
         raise BundleError(
             f"no bundle under ./models and none in {store.home()}: choose one with --model or EMBEDGE_MODEL, or make "
@@ -71,13 +78,29 @@ def find_bundle(asked: str | None) -> Path:
     return next(iter(found.values()))
 
 
+def _is_for(path: Path, task: str) -> bool:
+    from embedge.bundle import Bundle
+
+    try:
+        return Bundle.open(path).manifest.task == task
+    except BundleError:
+        return True  # to be named when it is loaded
+
+
 def load(options: argparse.Namespace) -> "Embedder":
     """The embedder for a command that has the options of :func:`add_model`."""
     from embedge.embedder import Embedder
 
-    return Embedder.load(
-        find_bundle(options.model), variant=options.variant, threads=options.threads, providers=options.provider
-    )
+    path = find_bundle(options.model, "embed")
+    return Embedder.load(path, variant=options.variant, threads=options.threads, providers=options.provider)
+
+
+def load_reranker(options: argparse.Namespace, asked: str | None) -> "Reranker":
+    """The reranker ``asked`` for, or the default one, for a command that has the options of :func:`add_model`."""
+    from embedge.reranker import Reranker
+
+    path = find_bundle(asked, "rerank")
+    return Reranker.load(path, variant=options.variant, threads=options.threads, providers=options.provider)
 
 
 def positive(text: str) -> int:

@@ -6,19 +6,15 @@ Files are cut into passages (see ``embedge.chunks``).
 import argparse
 import codecs
 import json
-import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from embedge.chunks import split
-from embedge.cli.options import add_model, load, positive
+from embedge.cli.options import add_model, load, load_reranker, positive
 from embedge.cli.reading import open_input
+from embedge.cli.table import shorten
 from embedge.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 EXAMPLE = "embedge search 'why does dough rise?' notes/*.txt"
 
@@ -37,6 +33,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="text files, in UTF-8")
     parser.add_argument("--top", type=positive, default=5, metavar="N", help="how many passages to print; default: 5")
     parser.add_argument("--json", action="store_true", help="print JSON Lines, with whole passages")
+    parser.add_argument("--rerank", metavar="BUNDLE", help="a reranker that orders the best passages anew")
+    parser.add_argument(
+        "--candidates",
+        type=positive,
+        default=50,
+        metavar="N",
+        help="how many passages --rerank reads; default: 50",
+    )
     add_model(parser)
 
 
@@ -49,16 +53,21 @@ def run(options: argparse.Namespace) -> int:
         vectors = model.embed([passage.text for passage in passages], progress=True)
         scores = model.similarity(vectors, model.embed_query(options.query))[:, 0]
     # Stable, so that equal scores stay in the files' order.
-    best = (-scores).argsort(kind="stable")[: options.top]
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    for index in best:
-        passage, score = passages[index], float(scores[index])
+    order = (-scores).argsort(kind="stable")
+    best = [(int(index), float(scores[index])) for index in order[: options.top]]
+    if options.rerank:
+        candidates = [int(index) for index in order[: max(options.candidates, options.top)]]
+        with load_reranker(options, options.rerank) as reranker:
+            texts = [passages[index].text for index in candidates]
+            ranked = reranker.rank(options.query, texts, top=options.top, progress=True)
+        best = [(candidates[found.index], found.score) for found in ranked]
+    for index, score in best:
+        passage = passages[index]
         if options.json:
             fields = {"file": passage.file, "line": passage.line, "score": round(score, 4), "text": passage.text}
             print(json.dumps(fields, ensure_ascii=False))
         else:
-            line = f"{score:.3f}  {passage.file}:{passage.line}  {' '.join(passage.text.split())}"
-            print(line if not width or len(line) <= width else line[: width - 1] + "…")
+            print(shorten(f"{score:.3f}  {passage.file}:{passage.line}  {' '.join(passage.text.split())}"))
     return 0
 
 

@@ -1,6 +1,7 @@
 """Checkpoints as they are found on the hub, in small: a tiny BERT with other files around it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -208,6 +209,14 @@ def write_reranker(source: Path, **config: Any) -> Path:
         tensors[f"{name}.bias"] = random.normal(0, 0.3, shape[:1]).astype(np.float32)
     save_file(tensors, source / "model.safetensors")
     return source
+
+
+def write_trained_reranker(minilm: Path, directory: Path) -> Path:
+    """A reranker of MiniLM's trained encoder, whose head is random and whose scores are not squeezed."""
+    directory.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        shutil.copy(minilm / name, directory / name)
+    return write_reranker(directory, sentence_transformers={"activation_fn": "torch.nn.modules.linear.Identity"})
 
 
 def dense_weights(inputs: int, outputs: int, bias: bool) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:

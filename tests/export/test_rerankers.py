@@ -1,7 +1,6 @@
 """Cross-encoders become bundles that score pairs as sentence-transformers does."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,10 @@ import pytest
 from embedge import BundleError, CheckpointError, Embedder, ExportError, Reranker
 from embedge_export import export, inspect
 from tests.cases import MakeCheckpoint
-from tests.layouts import write_reranker
+from tests.layouts import write_reranker, write_trained_reranker
 
 QUERIES = ("why does bread dough rise?", "boats", "")
 IDENTITY = {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}
-
-
-def write_large(minilm: Path, directory: Path) -> Path:
-    """A reranker of MiniLM's trained encoder, whose head is random."""
-    directory.mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        shutil.copy(minilm / name, directory / name)
-    return write_reranker(directory, **IDENTITY)
 
 
 def test_a_reranker_is_recognised(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
@@ -48,7 +39,7 @@ def test_which_text_is_the_query_counts(make_checkpoint: MakeCheckpoint, tmp_pat
 
 
 def test_int8_scores_are_near_those_of_fp32(minilm: Path, tmp_path: Path, passages: list[str]) -> None:
-    source = write_large(minilm, tmp_path / "large")
+    source = write_trained_reranker(minilm, tmp_path / "large")
     exported = export(source, tmp_path / "out", precision=["int8", "fp32"])
     assert exported.manifest.measured.variants["int8"].batch_invariant
     scores = {}

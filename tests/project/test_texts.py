@@ -20,16 +20,18 @@ import pytest
 import embedge
 import embedge_export
 from docs import commands
-from embedge import Embedder, store
+from embedge import Embedder, Reranker, store
 from embedge.cli import main
 from tests import random_encoders
 from tests.cases import ROOT, MakeCheckpoint
+from tests.layouts import write_reranker, write_trained_reranker
 
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
 }
 HUB_ID = "BAAI/bge-small-en"
+RERANKER_ID = "cross-encoder/ms-marco-MiniLM-L6-v2"
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -63,10 +65,16 @@ def newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def hub(make_checkpoint: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def hub(make_checkpoint: MakeCheckpoint, minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every hub id is a small checkpoint, whose hash nobody has published."""
     source = make_checkpoint("downloaded")
-    monkeypatch.setattr("embedge_export.checkpoint.sources.fetch", lambda *_: (source, "0" * 40))
+
+    def fetch(name: str, *_: object) -> tuple[Path, str]:
+        # Random encoders tell texts apart so little that int8 of a reranker would be refused.
+        trained = name == RERANKER_ID
+        return (write_trained_reranker(minilm, tmp_path / "reranker") if trained else source), "0" * 40
+
+    monkeypatch.setattr("embedge_export.checkpoint.sources.fetch", fetch)
     monkeypatch.setattr("embedge_export.checkpoint.sources.known_models", list)
 
 
@@ -114,6 +122,9 @@ def run_python(page: str, directory: Path) -> str:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
 def test_the_python_of_a_page_runs(page: str, exported: Path, make_checkpoint: MakeCheckpoint) -> None:
     make_checkpoint("path/to/checkpoint")
+    if "Reranker" in PAGES[page]:
+        source = write_reranker(make_checkpoint("reranker"))
+        embedge_export.export(source, store.place(RERANKER_ID), precision="fp32")
     assert run_python(page, exported)
 
 
@@ -129,16 +140,21 @@ def new_calls() -> list[str]:
     return sorted({code for _, new in rows for code in re.findall(r"`([^`]+)`", new)})
 
 
-def test_the_calls_that_replace_those_of_other_libraries_run(exported: Path) -> None:
+def test_the_calls_that_replace_those_of_other_libraries_run(exported: Path, make_checkpoint: MakeCheckpoint) -> None:
     assert len(new_calls()) > 15
-    with Embedder.load(HUB_ID) as model:
+    embedge_export.export(write_reranker(make_checkpoint()), store.place(RERANKER_ID), precision="fp32")
+    with Embedder.load(HUB_ID) as model, Reranker.load(RERANKER_ID) as reranker:
         names = {
             "Embedder": Embedder,
+            "Reranker": Reranker,
+            "name": RERANKER_ID,
+            "reranker": reranker,
             "embedge": embedge,
             "model": model,
             "texts": ["Bread rises.", "Ferries cross the harbour."],
             "queries": ["why does bread rise?", "who crosses?"],
             "query": "why does bread rise?",
+            "pairs": [("why does bread rise?", "Bread rises.")],
             "a": model.embed(["Bread rises."]),
             "b": model.embed(["Ferries cross."]),
         }

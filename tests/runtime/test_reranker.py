@@ -83,7 +83,7 @@ def test_what_is_no_pair_is_named(reranker: Reranker, pairs: Any, error: type[Ex
 def test_wrong_options_are_named(reranker: Reranker) -> None:
     for options, error in (({"top": -1}, ValueError), ({"top": "2"}, TypeError), ({"on_overflow": "x"}, ValueError)):
         with pytest.raises(error):
-            reranker.rank("a", ["b"], **options)  # type: ignore[arg-type]
+            reranker.rank("a", ["b"], **options)
     with pytest.raises(TypeError, match="query is int"):
         reranker.rank(5, ["b"])  # type: ignore[arg-type]
 

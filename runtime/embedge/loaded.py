@@ -184,7 +184,7 @@ class LoadedModel:
         check_choice("on_overflow", on_overflow, ("truncate", "error"))
 
     def _warn_truncated(self, count: int, what: str, *, stacklevel: int = 4) -> None:
-        """One warning for ``count`` texts; as it is, it names the caller of a method that calls another one."""
+        """One warning for ``count`` texts, if any; ``stacklevel`` fits a private method that a public one calls."""
         if count:
             texts = f"1 {what} was" if count == 1 else f"{count} {what}s were"
             warnings.warn(

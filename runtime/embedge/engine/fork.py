@@ -22,6 +22,8 @@ class Forked(Protocol):
 held_off = threading.RLock()
 """Held while ONNX Runtime makes a session: it has locks of its own, which a child would find locked.
 
+Closing holds it too. It is not held while a session that was just dropped is destroyed.
+
 A thread that holds it may fork all the same, as a signal handler may.
 """
 

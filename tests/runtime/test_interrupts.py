@@ -237,5 +237,5 @@ def test_the_number_of_helpers_does_not_grow_with_that_of_callers() -> None:
     for caller in callers:
         caller.join()
     assert len(counts) == 16 * 5 * 16
-    # One that has nothing to do any more may not have ended yet.
-    assert 16 + 1 <= max(counts) - before <= 16 + 2 * 7
+    # Some that have nothing to do any more may not have ended yet.
+    assert 16 + 1 <= max(counts) - before <= 16 + 4 * 7

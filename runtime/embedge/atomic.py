@@ -11,7 +11,7 @@ beside it, whole, under a hidden name that ends in ``.replaced``: rename it back
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -28,47 +28,63 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replace_directory(path: Path) -> Iterator[Path]:
+def replace_directory(path: Path, *, check: Callable[[Path], None] | None = None) -> Iterator[Path]:
     """The body fills the directory that it is given, which then becomes ``path``; when it raises, it is removed.
 
     Its files are on the disk before it is renamed, so that a power cut can't leave half of it.
+
+    What is at ``path`` is replaced only if ``check`` of it does not raise; it is called again when that lies at a path
+    of its own, where nobody else puts anything, before it is deleted. Without ``check``, all but an empty directory
+    stays, and an ``OSError`` is raised.
     """
     import shutil  # with what it imports takes 6 ms, which a start of the runtime does without
 
     partial = _beside(path, "partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial.mkdir()
+    made = partial.stat()
     try:
         yield partial
         _sync(partial)
-        _move(partial, path)
+        if check and os.path.lexists(path):
+            check(path)
+            _exchange(partial, path, check)
+        else:
+            partial.rename(path)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            if os.path.samestat(partial.stat(), made):  # not what was replaced by it
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def _beside(path: Path, kind: str) -> Path:
     return path.with_name(f".{path.name}.{os.urandom(4).hex()}.{kind}")
 
 
-def _move(partial: Path, path: Path) -> None:
-    if not path.exists():
-        partial.rename(path)
-        return
-    if _exchange(partial, path):  # what was there is now the partial one, which the caller removes
-        return
+def _exchange(partial: Path, path: Path, check: Callable[[Path], None]) -> None:
+    """Put ``partial`` in the place of ``path``, and delete what was there if ``check`` of it does not raise."""
     import shutil
 
-    replaced = _beside(path, "replaced")
-    path.rename(replaced)
-    try:
-        partial.rename(path)
-    except BaseException:  # Ctrl-C too: what was there must come back
-        replaced.rename(path)
-        raise
+    if _swap(partial, path):
+        replaced = partial
+        try:
+            check(replaced)
+        except BaseException:  # Ctrl-C too: what was there must come back
+            _swap(partial, path)
+            raise
+    else:
+        replaced = _beside(path, "replaced")
+        path.rename(replaced)
+        try:
+            check(replaced)
+            partial.rename(path)
+        except BaseException:
+            replaced.rename(path)
+            raise
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def _swap(one: Path, other: Path) -> bool:
     """Let two paths change places at once; ``False`` where the system or the file system has no such call."""
     import ctypes
 

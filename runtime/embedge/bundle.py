@@ -25,7 +25,7 @@ from pathlib import Path
 from embedge import stamps, store
 from embedge.atomic import replace_directory
 from embedge.errors import BundleCorrupt, BundleError, ExportError
-from embedge.manifest import MANIFEST, TOKENIZER, Manifest, SealedFile, looks_sealed
+from embedge.manifest import MANIFEST, TOKENIZER, Manifest, SealedFile
 
 # Far beyond any model's dimensions and tokens; a buffer of so many numbers can still be had.
 _MOST = 1 << 20
@@ -96,8 +96,11 @@ class Bundle:
         for name in self.manifest.files:
             self._check_hash(name)
 
-    def ensure_sealed(self, variant: str) -> None:
+    def ensure_sealed(self, variant: str) -> dict[str, stamps.Stamp]:
         """Hash the files that ``variant`` runs on, unless that was done before and they have not changed since.
+
+        Returns:
+            Their stamps: as long as they keep them, they have the sealed bytes.
 
         Raises:
             BundleCorrupt: naming the first file whose bytes are not the sealed ones.
@@ -110,6 +113,7 @@ class Bundle:
             if name != MANIFEST and known.get(name) != now:
                 self._check_hash(name)
         stamps.write(self.path, known, found, since)
+        return found
 
     def _check_size(self, name: str, sealed: SealedFile) -> None:
         path = self.file(name)
@@ -166,15 +170,19 @@ def seal_files(directory: Path, names: Iterable[str]) -> dict[str, SealedFile]:
 def write(target: Path, *, force: bool) -> Iterator[Path]:
     """Make a bundle whole or not at all: the body fills the directory that it is given, which then becomes ``target``.
 
-    With ``force`` a bundle that is already at ``target`` is replaced (see :mod:`embedge.atomic`).
+    With ``force`` a bundle that is at ``target`` when the body has ended is replaced (see :mod:`embedge.atomic`).
 
     Raises:
-        ExportError: ``target`` exists (without ``force``), is no bundle, or can't be written.
+        ExportError: ``target`` exists (without ``force``), is no bundle or has other files, too, or can't be written.
     """
     target = Path(os.path.abspath(target))  # noqa: PTH100 - `.` gets its name, and links stay
     check_free(target, force=force)
+
+    def check(directory: Path) -> None:
+        _check_replaceable(directory, target)
+
     try:
-        with replace_directory(target) as partial:
+        with replace_directory(target, check=check if force else None) as partial:
             yield partial
             check_free(target, force=force)
     except OSError as exc:
@@ -188,16 +196,22 @@ def check_free(target: Path, *, force: bool) -> None:
             return
         if not force:
             raise ExportError(f"{target} exists; give another OUT or --force to replace it")
-        replaceable = target.is_dir() and not target.is_symlink() and _is_bundle_or_empty(target)
+        _check_replaceable(target, target)
     except OSError as exc:
         raise ExportError(f"{target} can't be written: {exc.strerror or exc}") from exc
-    if not replaceable:
+
+
+def _check_replaceable(directory: Path, target: Path) -> None:
+    """Raise ``ExportError`` unless ``directory``, which is or was at ``target``, is a bundle or empty."""
+    from embedge.contents import find_stranger, is_bundle  # not needed at a start
+
+    if directory.is_symlink() or not directory.is_dir() or not (is_bundle(directory) or not any(directory.iterdir())):
         raise ExportError(f"{target} exists and is not a bundle, so --force does not replace it; give another OUT")
-
-
-def _is_bundle_or_empty(directory: Path) -> bool:
-    manifest = directory / MANIFEST
-    return looks_sealed(manifest.read_bytes()) if manifest.is_file() else not any(directory.iterdir())
+    stranger = find_stranger(directory)
+    if stranger is not None:
+        raise ExportError(
+            f"{target} has {stranger}, which is no file of a bundle, so --force does not replace it; give another OUT"
+        )
 
 
 def _inside(directory: Path, name: str) -> Path:

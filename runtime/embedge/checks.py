@@ -37,15 +37,16 @@ def verify(path: str | os.PathLike[str], *, providers: str | Sequence[str] | Non
     """Hash every file of the bundle at ``path``, then compare each variant's vectors with those it was sealed with.
 
     >>> from embedge import verify
-    >>> all(check.passed for check in verify("models/bge-small-en"))
-    True
+    >>> [check.variant for check in verify("models/bge-small-en") if check.passed and check.cosine is not None]
+    ['int8']
 
     Args:
         path: a directory that ``embedge export`` wrote, or the name of a bundle in the store.
         providers: as for :meth:`embedge.Embedder.load`.
 
     Returns:
-        A :class:`Check` of each variant; look at its :attr:`Check.passed`.
+        A :class:`Check` of each variant: :attr:`Check.passed`, and whether it was run, which it is where
+        :attr:`Check.cosine` is not ``None``.
 
     Raises:
         BundleError: no bundle there, or (``BundleCorrupt``) its bytes are not the sealed ones.

@@ -1,5 +1,6 @@
 """Texts to vectors."""
 
+import functools
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedge.errors import InputError
-from embedge.inputs import plain_texts
+from embedge.inputs import check_surrogates, plain_texts
 from embedge.loaded import LoadedModel, OnProgress, Overflow
 from embedge.progress import Progress
 from embedge.vectors import Dtype, FloatArray, check_form, encode, similarity
@@ -103,13 +104,12 @@ class Embedder(LoadedModel):
         Raises:
             InputError: a member that is not a ``str``, such as a missing value; half of a surrogate pair; a text too
                 long with ``on_overflow="error"``. The message names its index.
-            TypeError: one ``str`` instead of a list, a dictionary, a set; an option of the wrong type.
+            TypeError: one ``str`` instead of a list, a dictionary, a set, a table; an option of the wrong type.
             ValueError: an option outside its choices.
         """
         members = plain_texts(texts)
         size = self._check_options(dimensions, dtype, on_overflow, prompt, progress)
-        vectors, truncated = self._embed_all(list(members), self._document_prompt(prompt), on_overflow, progress)
-        self._warn_truncated(truncated, "text")
+        vectors = self._embed_list(list(members), self._document_prompt(prompt), on_overflow, progress)
         return self._encode(vectors, size, dtype)
 
     @overload
@@ -147,8 +147,7 @@ class Embedder(LoadedModel):
         """
         members = plain_texts(texts)
         size = self._check_options(dimensions, dtype, on_overflow, progress=progress)
-        vectors, truncated = self._embed_all(list(members), self.manifest.prompt("query"), on_overflow, progress)
-        self._warn_truncated(truncated, "text")
+        vectors = self._embed_list(list(members), self.manifest.prompt("query"), on_overflow, progress)
         return self._encode(vectors, size, dtype)
 
     @overload
@@ -177,8 +176,7 @@ class Embedder(LoadedModel):
         if not isinstance(text, str):
             raise TypeError(f"a query is one str, not {type(text).__name__}; embed_queries takes a list of them")
         size = self._check_options(dimensions, dtype, on_overflow)
-        vectors, truncated = self._embed([str.__str__(text)], self.manifest.prompt("query"), on_overflow, first=0)
-        self._warn_truncated(truncated, "text")
+        vectors = self._embed_list([str.__str__(text)], self.manifest.prompt("query"), on_overflow, progress=False)
         row: npt.NDArray[Any] = self._encode(vectors, size, dtype)[0]
         return row
 
@@ -215,7 +213,8 @@ class Embedder(LoadedModel):
 
         Texts are taken 1024 at a time, in a call of their own: after :meth:`close` the next one raises. Options and
         errors are those of :meth:`embed`, and the vectors are the same bits. Arguments are checked at the call; a bad
-        text is reported when its turn comes, and the warning about truncated texts comes at the end.
+        text is reported before the first vector of its 1024, and the warning about truncated texts comes at the end,
+        also of an iterator that is closed earlier.
         """
         members = plain_texts(texts)
         size = self._check_options(dimensions, dtype, on_overflow, prompt)
@@ -226,7 +225,8 @@ class Embedder(LoadedModel):
 
         No prompt is added. Compare with :attr:`max_tokens`.
         """
-        return self._tokenizer.count(list(plain_texts(texts)))
+        members = list(plain_texts(texts))
+        return self._engine.calls.run(lambda: self._tokenizer.count(members))
 
     def similarity(self, a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
         """How alike vectors of this model are, by its own measure; larger is more alike.
@@ -237,17 +237,20 @@ class Embedder(LoadedModel):
         binary = np.asarray(a).dtype == np.uint8
         return similarity(a, b, measure="cosine" if binary else self.manifest.similarity)
 
-    def _embed_all(
+    def _embed_list(
         self, texts: Sequence[str], prompt: str, on_overflow: Overflow, progress: bool | OnProgress
-    ) -> tuple[FloatArray, int]:
-        """Vectors of ``texts``, and how many were truncated."""
+    ) -> FloatArray:
+        """Whole vectors of ``texts``."""
         # One call, however many windows: close() waits for all of it.
-        return self._engine.calls.run(lambda: self._embed_windows(texts, prompt, on_overflow, progress))
+        work = functools.partial(self._embed_windows, texts, prompt, on_overflow, progress)
+        vectors, truncated = self._engine.calls.run(work)
+        self._warn_truncated(truncated, "text")
+        return vectors
 
     def _embed_windows(
         self, texts: Sequence[str], prompt: str, on_overflow: Overflow, progress: bool | OnProgress
     ) -> tuple[FloatArray, int]:
-        """See :meth:`_embed_all`."""
+        """Vectors of ``texts``, and how many were truncated."""
         vectors = np.empty((len(texts), self.dimensions), np.float32)
         truncated = 0
         with Progress(len(texts), shown=progress is True) as line:
@@ -274,13 +277,18 @@ class Embedder(LoadedModel):
     def _iterate(
         self, texts: Iterator[str], prompt: str, dimensions: int, dtype: Dtype, on_overflow: Overflow
     ) -> Iterator[npt.NDArray[Any]]:
-        done, truncated = 0, 0
-        while part := list(itertools.islice(texts, _WINDOW)):
-            vectors, cut = self._embed(part, prompt, on_overflow, first=done)
-            truncated += cut
-            done += len(part)
-            yield from self._encode(vectors, dimensions, dtype)
-        self._warn_truncated(truncated, "text")
+        truncated = 0
+        try:
+            for first in itertools.count(0, _WINDOW):
+                part = list(itertools.islice(texts, _WINDOW))
+                work = functools.partial(self._embed, part, prompt, on_overflow, first=first)
+                vectors, cut = self._engine.calls.run(work)
+                truncated += cut
+                yield from self._encode(vectors, dimensions, dtype)
+                if len(part) < _WINDOW:
+                    return
+        finally:
+            self._warn_truncated(truncated, "text", stacklevel=3)
 
     def _document_prompt(self, prompt: str | None) -> str:
         return self.manifest.prompt("document") if prompt is None else str.__str__(prompt)
@@ -292,13 +300,15 @@ class Embedder(LoadedModel):
     def _check_options(
         self,
         dimensions: int | None,
-        dtype: str,
-        on_overflow: str,
+        dtype: object,
+        on_overflow: object,
         prompt: str | None = None,
         progress: bool | OnProgress = False,
     ) -> int:
         """How many dimensions are asked for; raises for an option of the wrong type or outside its choices."""
         if prompt is not None and not isinstance(prompt, str):
             raise TypeError(f"prompt is {type(prompt).__name__}, not str")
+        if prompt:
+            check_surrogates("prompt", prompt)
         self._check_call(on_overflow, progress)
         return check_form(dimensions, dtype, self.dimensions)

@@ -2,7 +2,7 @@
 
 import itertools
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from embedge.errors import InputError
 
@@ -17,15 +17,15 @@ def plain_texts(texts: Iterable[str]) -> Iterator[str]:
     of a subclass gives the plain text it holds, so that none of its methods decides what is embedded.
 
     Raises:
-        TypeError: not an iterable of texts, but one ``str``, ``bytes``, a mapping or a set.
-        InputError: a table or a matrix; while iterating, a member that is not a ``str``, with its index.
+        TypeError: not an iterable of texts, but one ``str``, ``bytes``, a mapping, a set, a table or a matrix.
+        InputError: while iterating, a member that is not a ``str``, with its index.
     """
     if isinstance(texts, str):
         raise TypeError("a list of texts is needed, not one str: pass [text], or use embed_query for a query")
     # The shape of arrays and tables; iterating over some tables gives the names of their columns.
     shape = getattr(texts, "shape", None)
     if isinstance(shape, tuple) and len(shape) != 1:
-        raise InputError(f"texts is {type(texts).__name__} of shape {shape}: pass one column, of shape (n,)")
+        raise TypeError(f"texts is {type(texts).__name__} of shape {shape}: pass one column, of shape (n,)")
     try:
         members = None if isinstance(texts, _NO_LISTS) else iter(texts)
     except TypeError:
@@ -67,6 +67,26 @@ def _plain(text: object, index: int) -> str:
             f"texts[{index}] is {type(text).__name__}, not str; convert it, and leave out or fill missing values"
         )
     return str.__str__(text)
+
+
+def check_surrogates(name: str, text: str) -> None:
+    """Raise ``InputError`` for a ``text`` that no Unicode encoding has; ``name`` is what the message calls it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise InputError(
+            f"{name} has half of a surrogate pair at character {exc.start} ({text[exc.start]!a}); "
+            "decode it with errors='replace', or join the halves: "
+            "text.encode('utf-16', 'surrogatepass').decode('utf-16')"
+        ) from exc
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raise ``TypeError`` for a ``value`` that is not a ``str``, and ``ValueError`` for one that is not a choice."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}={value!r} is {type(value).__name__}, not str: choose one of {', '.join(choices)}")
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: choose one of {', '.join(choices)}")
 
 
 def whole_number(name: str, value: object) -> int:

@@ -2,21 +2,22 @@
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Literal, Self
 
 from embedge import engine
-from embedge.bundle import Bundle
+from embedge.bundle import Bundle, hash_file
 from embedge.engine import Engine
 from embedge.engine.capabilities import capabilities
 from embedge.engine.choose import Choice, choose
 from embedge.engine.cpus import cpu_budget
 from embedge.engine.ort import CPU
-from embedge.errors import BundleError
-from embedge.inputs import whole_number
+from embedge.errors import BundleCorrupt, BundleError
+from embedge.inputs import check_choice, whole_number
 from embedge.manifest import TOKENIZER, Manifest
+from embedge.stamps import Stamp, stamp
 from embedge.tokenizer import Tokenizer
 
 # More than machines have; ten times as many would bring one to a halt.
@@ -51,8 +52,7 @@ class LoadedModel:
         self._tokenizer = tokenizer
         self._engine = engine
         self._asked = asked
-        self.threads = threads
-        """How many threads a call may use."""
+        self._threads = threads
 
     @classmethod
     def load(
@@ -92,32 +92,47 @@ class LoadedModel:
         bundle = Bundle.open(path)
         resolved = resolve_providers(providers)
         choice = choose(bundle.manifest.variants, variant, resolved[0], capabilities())
-        bundle.ensure_sealed(choice.variant)
-        model = cls.start(bundle, choice, threads=threads, providers=resolved)
+        sealed = bundle.ensure_sealed(choice.variant)
+        model = cls.start(bundle, choice, threads=threads, providers=resolved, sealed=sealed)
         if model._engine.fallback:
             warnings.warn(model._engine.fallback, stacklevel=2)
         return model
 
     @classmethod
     def start(
-        cls, bundle: Bundle, choice: Choice, *, threads: int | None = None, providers: Sequence[str] = (CPU,)
+        cls,
+        bundle: Bundle,
+        choice: Choice,
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] = (CPU,),
+        sealed: Mapping[str, Stamp] | None = None,
     ) -> Self:
-        """As :meth:`load`, of an opened bundle whose bytes are taken as they are; what tools of this project use.
+        """As :meth:`load`, of an opened bundle; what tools of this project use.
 
-        ``choice`` says which graph of which variant; ``providers`` have ONNX Runtime's own names.
+        ``choice`` says which graph of which variant; ``providers`` have ONNX Runtime's own names. ``sealed`` is what
+        :meth:`Bundle.ensure_sealed` returned; without it the bytes are taken as they are.
         """
         manifest = bundle.manifest
         if manifest.task != cls._TASK:
             raise BundleError(f"{bundle.path} is made for the task {manifest.task!r}: load it with {cls._INSTEAD}")
         count = threads or cpu_budget().threads
         tokenizer = Tokenizer(bundle.file(TOKENIZER), manifest.max_tokens, manifest.tokenizer, parallel=count > 1)
-        parts = engine.load(bundle, choice, threads=count, providers=providers)
+        path = bundle.file(TOKENIZER)
+        if sealed and stamp(path) != sealed[TOKENIZER] and hash_file(path) != manifest.files[TOKENIZER].sha256:
+            raise BundleCorrupt(f"{path} was replaced while the bundle was loaded; load it again")
+        parts = engine.load(bundle, choice, threads=count, providers=providers, sealed=sealed)
         return cls(bundle, choice, tokenizer, parts, count, (threads, providers))
 
     @property
     def path(self) -> Path:
         """The bundle's directory, as an absolute path."""
         return self._path
+
+    @property
+    def threads(self) -> int:
+        """How many threads a call may use."""
+        return self._threads
 
     @property
     def variant(self) -> str:
@@ -145,9 +160,12 @@ class LoadedModel:
     def close(self) -> None:
         """Wait for the calls under way, then give back the memory and the threads; later calls raise `EmbedgeError`.
 
-        A list is one call, whatever its length. In a signal handler, the call that it interrupts is not waited for: it
-        goes on afterwards. Sessions map the bundle's files until then, so overwrite these only after it, or better,
-        put a new directory in their place.
+        A list is one call, whatever its length. Within a call, as in a signal handler that interrupts one or in a
+        function for its progress, nothing is waited for: what is under way goes on, and the last call gives all back.
+        A signal handler may close, but not embed.
+
+        Sessions map the bundle's files until then, so overwrite these only after it, or better, put a new directory in
+        their place. The tokenizer, some MB, stays until the object is gone.
         """
         self._engine.calls.close()
 
@@ -159,20 +177,20 @@ class LoadedModel:
     ) -> None:
         self.close()
 
-    def _check_call(self, on_overflow: str, progress: object) -> None:
+    def _check_call(self, on_overflow: object, progress: object) -> None:
         """Raise for options of a call that are of the wrong type or outside their choices."""
         if not isinstance(progress, bool) and not callable(progress):
             raise TypeError(f"progress is {type(progress).__name__}, neither a bool nor a function")
-        if on_overflow not in ("truncate", "error"):
-            raise ValueError(f"on_overflow={on_overflow!r}: choose 'truncate' or 'error'")
+        check_choice("on_overflow", on_overflow, ("truncate", "error"))
 
-    def _warn_truncated(self, count: int, what: str) -> None:
+    def _warn_truncated(self, count: int, what: str, *, stacklevel: int = 4) -> None:
+        """One warning for ``count`` texts, if any; ``stacklevel`` fits a private method that a public one calls."""
         if count:
             texts = f"1 {what} was" if count == 1 else f"{count} {what}s were"
             warnings.warn(
                 f"{texts} truncated to the model's {self.max_tokens} tokens; "
                 "split long texts, or pass on_overflow='error' to find them",
-                stacklevel=3,
+                stacklevel=stacklevel,
             )
 
 

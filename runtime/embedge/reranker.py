@@ -64,9 +64,7 @@ class Reranker(LoadedModel):
             ValueError: an option outside its choices.
         """
         members = list(plain_pairs(pairs))
-        scores, truncated = self._score(members, on_overflow, progress)
-        self._warn_truncated(truncated, "pair")
-        return scores
+        return self._score(members, on_overflow, progress)
 
     def rank(
         self,
@@ -87,21 +85,23 @@ class Reranker(LoadedModel):
         if top is not None and top < 0:
             raise ValueError(f"top={top}: give how many texts to return, or None for all")
         members = [(str.__str__(query), text) for text in plain_texts(texts)]
-        scores, truncated = self._score(members, on_overflow, progress)
-        self._warn_truncated(truncated, "pair")
+        scores = self._score(members, on_overflow, progress)
         best = (-scores).argsort(kind="stable")[:top]
         return [Ranked(int(index), float(scores[index])) for index in best]
 
     def _score(
         self, pairs: Sequence[tuple[str, str]], on_overflow: Overflow, progress: bool | OnProgress
-    ) -> tuple[FloatArray, int]:
-        """Scores of pairs, and how many were truncated."""
+    ) -> FloatArray:
+        """What :meth:`scores` returns."""
         self._check_call(on_overflow, progress)
-        return self._engine.calls.run(lambda: self._score_windows(pairs, on_overflow, progress))
+        scores, truncated = self._engine.calls.run(lambda: self._score_windows(pairs, on_overflow, progress))
+        self._warn_truncated(truncated, "pair")
+        return scores
 
     def _score_windows(
         self, pairs: Sequence[tuple[str, str]], on_overflow: Overflow, progress: bool | OnProgress
     ) -> tuple[FloatArray, int]:
+        """Scores of pairs, and how many were truncated."""
         scores = np.empty(len(pairs), np.float32)
         truncated = 0
         with Progress(len(pairs), shown=progress is True) as line:

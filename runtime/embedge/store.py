@@ -16,16 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from embedge.errors import BundleError
-from embedge.manifest import MANIFEST, TOKENIZER, looks_sealed
-from embedge.stamps import STAMPS
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(?<!\.)"
 _NAME = re.compile(f"(?:({_PART})/)?({_PART})")
 # Windows opens a device under these names, whatever their case and suffix; a store may be on a disk that it shares.
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-_FILE = re.compile(
-    rf"{re.escape(MANIFEST)}|{re.escape(TOKENIZER)}|model\.\w+\.(onnx|bin)|\.?{re.escape(STAMPS)}(\.\w+\.partial)?"
-)
 
 
 def home() -> Path:
@@ -75,8 +70,10 @@ def find(bundle: str | os.PathLike[str]) -> Path:
     A path is what is not a ``str``, what exists, and what does not look like a name; it is returned as it is.
 
     Raises:
-        BundleError: a name that is not in the store.
+        BundleError: a name that is not in the store, or an empty one.
     """
+    if bundle == "":
+        raise BundleError("the path of the bundle is empty; give a directory, or a name that `embedge list` shows")
     match = _NAME.fullmatch(bundle) if isinstance(bundle, str) else None
     if not isinstance(bundle, str) or not match or os.path.lexists(bundle):
         return Path(bundle)
@@ -98,10 +95,12 @@ def find(bundle: str | os.PathLike[str]) -> Path:
 
 def names() -> list[str]:
     """The names of all bundles in the store, damaged ones too."""
+    from embedge.contents import is_bundle  # not needed at a start with a path
+
     found = []
     for directory in sorted(home().glob("*/*")):
         name = "/".join(directory.parts[-2:])
-        if _NAME.fullmatch(name) and _looks_like_bundle(directory):
+        if _NAME.fullmatch(name) and is_bundle(directory):
             found.append(name)
     return found
 
@@ -113,9 +112,11 @@ def remove(name: str) -> int:
     interrupts this leaves a hidden directory, which goes with the next bundle of that owner.
 
     Raises:
-        BundleError: no bundle of that name is in the store, or what is there leads out of it.
+        BundleError: no bundle of that name is in the store, what is there leads out of it, or has other files, too.
     """
     import shutil
+
+    from embedge.contents import find_stranger
 
     directory = place(name)
     owner = directory.parent
@@ -128,12 +129,16 @@ def remove(name: str) -> int:
             directory.unlink()
             size = 0
         else:
+            stranger = find_stranger(directory)
+            if stranger is not None:
+                raise BundleError(f"{directory} has {stranger}, which is no file of a bundle: delete it by hand")
             size = sum(path.lstat().st_size for path in directory.iterdir())
-            directory.rename(owner / f".{directory.name}.{os.urandom(4).hex()}.removed")
-            for removed in owner.glob(".*.removed"):
-                shutil.rmtree(removed)
+            removed = directory.rename(owner / f".{directory.name}.{os.urandom(4).hex()}.removed")
+            shutil.rmtree(removed)
+            for left in owner.glob(".*.????????.removed"):
+                shutil.rmtree(left, ignore_errors=True)
     except OSError as exc:
-        raise BundleError(f"{directory} can't be deleted: {exc.strerror}") from exc
+        raise BundleError(f"{directory} can't be deleted: {exc.strerror or exc}") from exc
     with contextlib.suppress(OSError):  # of an owner who has others
         owner.rmdir()
     return size
@@ -160,13 +165,3 @@ def _which_has(known: Sequence[str], name: str) -> str:
         return ""
     more = f" and {len(known) - 5} more" if len(known) > 5 else ""
     return f", which has {', '.join(sorted(known, key=distance)[:5])}{more}"
-
-
-def _looks_like_bundle(directory: Path) -> bool:
-    """Whether ``directory`` is a bundle, or what is left of one: nobody's other files."""
-    with contextlib.suppress(OSError):
-        inside = list(directory.iterdir())
-        if (directory / MANIFEST).is_file() and looks_sealed((directory / MANIFEST).read_bytes()):
-            return True
-        return bool(inside) and all(_FILE.fullmatch(path.name) and not path.is_dir() for path in inside)
-    return False

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from embedge.inputs import whole_number
+from embedge.inputs import check_choice, whole_number
 
 Dtype = Literal["float32", "float16", "int8", "binary"]
 DTYPES: tuple[Dtype, ...] = ("float32", "float16", "int8", "binary")
@@ -17,11 +17,11 @@ FloatArray = npt.NDArray[np.float32]
 Measure = Literal["cosine", "dot", "euclidean", "manhattan"]
 
 
-def check_form(dimensions: int | None, dtype: str, width: int) -> int:
+def check_form(dimensions: int | None, dtype: object, width: int) -> int:
     """The number of ``dimensions`` asked for, with ``None`` for all; ``width`` is the model's.
 
     Raises:
-        TypeError: ``dimensions`` is not an integer.
+        TypeError: ``dimensions`` is not an integer, or ``dtype`` not a ``str``.
         ValueError: :func:`encode` can't give this form.
     """
     if dimensions is not None:
@@ -29,8 +29,7 @@ def check_form(dimensions: int | None, dtype: str, width: int) -> int:
         if not 1 <= dimensions <= width:
             raise ValueError(f"dimensions={dimensions}: the model gives {width}, so ask for 1 to {width}")
     dimensions = dimensions or width
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}")
+    check_choice("dtype", dtype, DTYPES)
     if dtype == "binary" and dimensions % 8:
         raise ValueError(f"dimensions={dimensions}: binary vectors pack 8 dimensions in a byte")
     return dimensions
@@ -49,7 +48,7 @@ def encode(
     """
     if dimensions < vectors.shape[1]:
         grown = math.sqrt(vectors.shape[1] / dimensions)
-        vectors = vectors[:, :dimensions]
+        vectors = np.ascontiguousarray(vectors[:, :dimensions])
         if normalized:
             int8_range = min(1.0, int8_range * grown)
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
@@ -72,7 +71,8 @@ def similarity(a: npt.ArrayLike, b: npt.ArrayLike, *, measure: Measure = "cosine
 
     One vector, of shape ``(width,)``, counts as one row; the result always has two axes. Vectors of every ``dtype`` of
     :meth:`embedge.Embedder.embed` are taken. Use this for ``int8`` ones rather than ``a @ b.T``: NumPy would add their
-    products in 8 bits, where they overflow silently. ``int8`` and the float types may be mixed.
+    products in 8 bits, where they overflow silently. Cosines and dot products may be of ``int8`` and float types;
+    distances between the two would mean nothing.
 
     For ``binary`` vectors (``uint8``) the cosine is an estimate, ``cos(pi * h / d)`` with the Hamming distance ``h`` of
     ``d`` bits: bits are the signs of components, and two vectors at an angle differ in the sign of a random direction
@@ -85,12 +85,11 @@ def similarity(a: npt.ArrayLike, b: npt.ArrayLike, *, measure: Measure = "cosine
             ``int8`` vectors the others are in units of their codes.
 
     Raises:
-        TypeError: neither floats nor ``int8`` nor ``uint8``.
-        ValueError: binary vectors with others or for another measure, an unknown measure, another number of dimensions,
-            or more than two axes.
+        TypeError: neither floats nor ``int8`` nor ``uint8``; ``measure`` is not a ``str``.
+        ValueError: binary vectors with others or for another measure, distances between ``int8`` and floats, an unknown
+            measure, another number of dimensions, or more than two axes.
     """
-    if measure not in typing.get_args(Measure):
-        raise ValueError(f"measure={measure!r}: choose one of {', '.join(typing.get_args(Measure))}")
+    check_choice("measure", measure, typing.get_args(Measure))
     one, other = _rows(a), _rows(b)
     if one.shape[1] != other.shape[1]:
         raise ValueError(f"vectors of {one.shape[1]} and {other.shape[1]} numbers can't be compared")
@@ -103,6 +102,11 @@ def similarity(a: npt.ArrayLike, b: npt.ArrayLike, *, measure: Measure = "cosine
         products: FloatArray = one.astype(np.float32) @ other.astype(np.float32).T
         return products
     if measure != "cosine":
+        if one.dtype != other.dtype and np.int8 in (one.dtype, other.dtype):
+            raise ValueError(
+                f"{one.dtype} and {other.dtype} have no {measure} distance, since int8 vectors are in units of their "
+                "own: take both of one dtype"
+            )
         power = 2 if measure == "euclidean" else 1
         left = one.astype(np.float32)
         distances = [np.linalg.norm(left - row, ord=power, axis=1) for row in other.astype(np.float32)]
@@ -126,8 +130,12 @@ def _unit(rows: npt.NDArray[Any], binary: bool) -> FloatArray:
     """Rows of length 1, of the signs that the bits stand for where they are ``binary``. Those of zeros stay."""
     if binary:
         rows = np.unpackbits(rows, axis=1).astype(np.int8) * 2 - 1
-    floats = rows.astype(np.float32)
-    lengths: FloatArray = np.linalg.norm(floats, axis=1, keepdims=True)
-    lengths[lengths == 0] = 1
-    unit: FloatArray = floats / lengths
-    return unit
+    floats = rows.astype(np.result_type(rows, np.float32))
+    # First to a largest component of 1: squares of very large or small ones are out of float32's range.
+    floats /= _or_one(np.abs(floats).max(axis=1, initial=0, keepdims=True))
+    floats /= _or_one(np.linalg.norm(floats, axis=1, keepdims=True))
+    return floats.astype(np.float32, copy=False)
+
+
+def _or_one(lengths: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.where(lengths == 0, 1, lengths)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from embedge import Embedder
-from tests.cases import MakeCheckpoint
+from tests.cases import MakeCheckpoint, run_script
 from tests.cli.running import EMBEDGE, Cli, lines_of, process
 
 
@@ -152,6 +152,31 @@ def test_truncation_is_one_line_of_warning_and_no_error(bundle: Path) -> None:
     assert done.returncode == 0
     assert len(lines_of(done.stdout)) == 3
     assert re.fullmatch(rb"embedge: warning: 2 texts were truncated[^\n]*\n", done.stderr)
+
+
+def test_truncation_is_told_also_where_a_later_line_fails(bundle: Path) -> None:
+    lines = [b"long " * 600, *[b"short"] * 2000, b"b\xe9b\xe9"]
+    done = process("embed", "--model", bundle, input=b"\n".join(lines))
+    assert done.returncode == 1
+    warning, error = done.stderr.splitlines()
+    assert warning.startswith(b"embedge: warning: 1 text was truncated")
+    assert error.startswith(b"embedge: error: standard input, line 2002: not UTF-8")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="makes a process of another user")
+def test_an_out_in_a_directory_that_is_not_writable_is_told_before_the_work(tmp_path: Path) -> None:
+    code = """
+import locale, os, platform, shutil, sys  # what users without rights here may not read later
+import embedge.cli.embed
+from embedge.cli import main
+
+if os.getuid() == 0:  # who may write everywhere
+    os.setuid(65534)
+sys.exit(main(["embed", "--model", "nowhere", "--out", "/x.npy", "text"]))
+"""
+    done = run_script(code)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "embedge: error: --out /x.npy: the directory / can't be written to\n"
 
 
 def test_truncation_can_be_an_error_that_names_the_text(cli: Cli, bundle: Path) -> None:

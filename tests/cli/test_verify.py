@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embedge import ProviderError, fingerprint
+from embedge import ProviderError, checks, fingerprint
 from tests.cli.running import Cli
 
 
@@ -44,3 +44,15 @@ def test_verify_fails_where_a_variant_fails_to_run(cli: Cli, bundle: Path, monke
     monkeypatch.setattr(fingerprint, "cosine", fail)
     assert cli("verify", bundle) == 1
     assert "ONNX Runtime failed" in cli.err
+
+
+def test_verify_fails_where_no_variant_can_be_run(cli: Cli, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bytes are right then, but nobody knows about its vectors."""
+
+    def refuse(variants: object, name: str, *_: object) -> None:
+        raise ProviderError(f"variant {name!r} can't run here")
+
+    monkeypatch.setattr(checks, "choose", refuse)
+    assert cli("verify", bundle) == 1
+    assert "int8: not run: variant 'int8' can't run here" in cli.out
+    assert f"no variant of {bundle} can run on cpu here, so no vectors were compared" in cli.err

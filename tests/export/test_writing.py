@@ -139,7 +139,7 @@ def test_there_is_a_whole_bundle_in_the_place_at_every_moment_of_replacing_it(co
     thread = threading.Thread(target=look)
     thread.start()
     for _ in range(100):
-        with replace_directory(copy) as partial:
+        with replace_directory(copy, check=lambda replaced: None) as partial:
             (partial / "manifest.json").write_text("{}")
     stop.set()
     thread.join()
@@ -158,8 +158,8 @@ KILLED_BETWEEN = """if True:
             os._exit(9)
         return rename(source, target)
     Path.rename = die_before_the_second
-    atomic._exchange = lambda one, other: False
-    with atomic.replace_directory(Path(sys.argv[1])) as partial:
+    atomic._swap = lambda one, other: False
+    with atomic.replace_directory(Path(sys.argv[1]), check=lambda replaced: None) as partial:
         (partial / "manifest.json").write_text("{}")
 """
 
@@ -186,7 +186,7 @@ def test_an_error_in_the_middle_of_replacing_brings_the_old_bundle_back(
             raise error
         return rename(source, target)
 
-    monkeypatch.setattr(atomic, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(atomic, "_swap", lambda one, other: False)
     monkeypatch.setattr(Path, "rename", fail_for_the_new_one)
     with pytest.raises((ExportError, KeyboardInterrupt, SystemExit)):
         write_half(copy, lambda: None, force=True)
@@ -199,6 +199,64 @@ def test_a_target_made_meanwhile_is_not_replaced(tmp_path: Path) -> None:
         write_half(tmp_path / "out", (tmp_path / "out").mkdir)
     assert listing(tmp_path) == ["out"]
     assert listing(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_directory_that_appears_in_the_last_moment_stays(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    """While the files are brought to the disk, which takes long."""
+    sync = atomic._sync
+
+    def appear(directory: Path) -> None:
+        sync(directory)
+        put(tmp_path / "out", "directory", tiny)
+
+    monkeypatch.setattr(atomic, "_sync", appear)
+    with pytest.raises(ExportError, match="out "):
+        write_half(tmp_path / "out", lambda: None, force=force)
+    assert_untouched(tmp_path / "out", "directory", tiny)
+    assert listing(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("swaps", [True, False], ids=["exchange", "two renames"])
+def test_a_file_that_appears_in_the_old_bundle_in_the_last_moment_stays(
+    copy: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, swaps: bool
+) -> None:
+    swap = atomic._swap
+
+    def appear(one: Path, other: Path) -> bool:
+        if one.suffix == ".partial" and not (one / "photo.jpg").exists():
+            (other / "photo.jpg").write_text("mine")
+        return swaps and swap(one, other)
+
+    monkeypatch.setattr(atomic, "_swap", appear)
+    with pytest.raises(ExportError, match=r"copy has photo\.jpg, which is no file of a bundle"):
+        write_half(copy, lambda: None, force=True)
+    assert (copy / "photo.jpg").read_text() == "mine"
+    assert_untouched(copy, "bundle", tiny)
+    assert listing(copy.parent) == ["copy"]
+
+
+@pytest.mark.parametrize("name", ["README.md", ".git", "model.int8.onnx/"])
+def test_force_replaces_no_bundle_with_other_files_beside_its_own(copy: Path, tiny_checkpoint: Path, name: str) -> None:
+    """As in a clone of a published one."""
+    if name == "README.md":
+        (copy / name).write_text("mine")
+    else:
+        (copy / name).unlink(missing_ok=True) if name.endswith("/") else None
+        (copy / name).mkdir()
+    before = listing(copy)
+    with pytest.raises(ExportError, match=rf"copy has {name.rstrip('/')}, which is no file of a bundle"):
+        export(tiny_checkpoint, copy, force=True)
+    assert listing(copy) == before
+
+
+def test_force_replaces_a_bundle_with_what_its_loads_have_left(copy: Path, tiny_checkpoint: Path) -> None:
+    (copy / ".verified").write_text("{}")
+    (copy / "..verified.0123abcd.partial").write_text("{")
+    export(tiny_checkpoint, copy, force=True)
+    assert listing(copy) == FILES_OF_INT8
 
 
 @pytest.mark.parametrize("name", ["file/out", "n" * 300])

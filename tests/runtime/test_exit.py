@@ -1,10 +1,14 @@
 """The end of the interpreter, and of its main thread; and interpreters within one."""
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from embedge import EmbedgeError
+from embedge.engine import shutdown
+from embedge.engine.calls import Calls
 from tests.cases import run_script
 
 SETUP = """
@@ -92,3 +96,16 @@ interpreters.run_string(interpreters.create(), inner)
     told = "ProviderError ONNX Runtime does not run in a subinterpreter: use the main one, threads or processes\n"
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == told or (sys.version_info >= (3, 12) and done.stdout == "numpy's own\n")
+
+
+def test_only_the_end_of_the_interpreter_holds_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was closed is reported at once."""
+
+    def fail(seconds: float) -> None:
+        raise AssertionError(f"waits {seconds} s")
+
+    monkeypatch.setattr(time, "sleep", fail)
+    calls = Calls("closed", lambda: None)
+    calls.close()
+    with pytest.raises(EmbedgeError, match="closed"):
+        shutdown.native(lambda: calls.run(int))

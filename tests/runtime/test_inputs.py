@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import shutil
 import subprocess
 import sys
 import warnings
@@ -20,6 +21,7 @@ from embedge.manifest import TokenizerFacts
 from embedge.tokenizer import Tokenizer
 from embedge_export import export
 from tests.cases import write_checkpoint
+from tests.damage import reseal
 
 HALF = "half \ud83d of a pair"
 WHITE = ["", " ", "\t\n \r\n", "\u00a0\u2003\u3000", "\0", "\u200b\ufeff", " \0 "]
@@ -306,6 +308,13 @@ def test_truncation_of_one_text_is_told_in_the_singular(prompted: Embedder) -> N
     assert caught[0].filename == __file__
 
 
+def test_truncation_is_told_by_an_embed_iter_that_is_left_early(prompted: Embedder) -> None:
+    vectors = prompted.embed_iter([words(33), "word", "word"])
+    next(vectors)
+    with pytest.warns(UserWarning, match="^1 text was truncated"):
+        vectors.close()  # type: ignore[attr-defined]
+
+
 def test_truncation_in_embed_iter_is_one_warning_at_the_end(prompted: Embedder) -> None:
     texts = [words(33)] + ["word"] * 1100 + [words(50)]
     with pytest.warns(UserWarning, match="^2 texts were truncated") as caught:
@@ -340,12 +349,14 @@ def test_overflow_as_an_error_counts_the_prompt_and_every_window(prompted: Embed
         prompted.embed(["word"] * 1500 + [words(33)], prompt="", on_overflow="error", progress=True)
 
 
-@pytest.mark.parametrize("choice", ["ignore", "", None, "Truncate"])
-def test_another_overflow_is_a_value_error(model: Embedder, choice: Any) -> None:
+@pytest.mark.parametrize(
+    ("choice", "error"), [("ignore", ValueError), ("", ValueError), ("Truncate", ValueError), (None, TypeError)]
+)
+def test_another_overflow_is_an_error(model: Embedder, choice: Any, error: type[Exception]) -> None:
     for call in (model.embed, model.embed_iter):
-        with pytest.raises(ValueError, match="on_overflow="):
+        with pytest.raises(error, match="on_overflow="):
             call(["a"], on_overflow=choice)
-    with pytest.raises(ValueError, match="on_overflow="):
+    with pytest.raises(error, match="on_overflow="):
         model.embed_query("a", on_overflow=choice)
 
 
@@ -467,6 +478,12 @@ def test_the_prompts_of_the_bundle_are_used_unless_another_is_given(prompted: Em
     assert np.array_equal(prompted.embed(["a boat"], prompt="query: ")[0], query)
 
 
+def test_half_of_a_surrogate_pair_in_a_prompt_is_told_of_the_prompt(model: Embedder) -> None:
+    for call in (model.embed, model.embed_iter):
+        with pytest.raises(InputError, match=r"^prompt has half of a surrogate pair at character 5"):
+            call(["a"], prompt=HALF)
+
+
 def test_counting_adds_no_prompt(prompted: Embedder) -> None:
     assert prompted.count_tokens(["a boat"]) == [4]
 
@@ -543,13 +560,29 @@ def test_int8_codes_reach_both_ends(model: Embedder) -> None:
     assert set(np.abs(codes.astype(int)).flatten()) == {127}
 
 
-@pytest.mark.parametrize("dtype", ["float64", "", None, "INT8", np.float16])
-def test_another_type_is_a_value_error_at_once(model: Embedder, dtype: Any) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "error"),
+    [
+        *(("float64", ValueError), ("", ValueError), ("INT8", ValueError)),
+        *((None, TypeError), (5, TypeError), (np.float16, TypeError)),
+    ],
+)
+def test_another_type_is_an_error_at_once(model: Embedder, dtype: Any, error: type[Exception]) -> None:
     for call in (model.embed, model.embed_iter):
-        with pytest.raises(ValueError, match="choose one of float32, float16, int8, binary"):
+        with pytest.raises(error, match="choose one of float32, float16, int8, binary"):
             call(["a"], dtype=dtype)
-    with pytest.raises(ValueError, match="choose one of"):
+    with pytest.raises(error, match="choose one of"):
         model.embed_query("a", dtype=dtype)
+
+
+def test_vectors_of_fewer_dimensions_lie_in_one_piece(bundle: Path, tmp_path: Path) -> None:
+    """Also where they are not made length 1 again."""
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    reseal(copy, lambda fields: fields.update(normalized=False))
+    with Embedder.load(copy) as model:
+        vectors = model.embed(["a boat", "the sea"], dimensions=64)
+        assert vectors.flags.c_contiguous
+        assert vectors.base is None
 
 
 @pytest.mark.parametrize("dimensions", [1, 7, 12, 383])
@@ -619,6 +652,15 @@ def test_a_closed_embedder_says_so(bundle: Path) -> None:
         model.embed_query("a")
     with pytest.raises(EmbedgeError, match="closed"):
         next(vectors)
+    with pytest.raises(EmbedgeError, match="closed"):
+        next(model.embed_iter([]))
+    with pytest.raises(EmbedgeError, match="closed"):
+        model.count_tokens(["a"])
+
+
+def test_the_number_of_threads_can_not_be_set(model: Embedder) -> None:
+    with pytest.raises(AttributeError):
+        model.threads = 3  # type: ignore[misc]
 
 
 def test_a_with_block_closes_the_embedder_also_after_an_error(bundle: Path) -> None:

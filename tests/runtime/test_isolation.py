@@ -271,6 +271,47 @@ print(set(codes))
     assert (done.returncode, done.stdout, done.stderr) == (0, "{0}\n", "")
 
 
+@needs_fork
+def test_a_child_forked_while_a_signal_handler_raises_embeds(copy: Path) -> None:
+    """The handler interrupts fork(), which waits for another thread's load."""
+    code = """
+from embedge.engine.ort import onnxruntime
+
+made, loading, go_on = onnxruntime.InferenceSession, threading.Event(), threading.Event()
+
+class Slow(made):
+    def __init__(self, *arguments, **options):
+        if threading.current_thread() is not threading.main_thread():
+            loading.set()
+            go_on.wait()
+        super().__init__(*arguments, **options)
+
+def fail(*_):
+    raise RuntimeError("in a handler")
+
+onnxruntime.InferenceSession = Slow
+thread = threading.Thread(target=lambda: Embedder.load(sys.argv[1], threads=1).close())
+thread.start()
+loading.wait()
+signal.signal(signal.SIGALRM, fail)
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+def embed_and_fork():
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    in_child(right)
+    return right()
+
+in_child(embed_and_fork)
+go_on.set()
+thread.join()
+in_child(right)
+print("fine")
+"""
+    done = run_script(FORK + code, copy)
+    assert (done.returncode, done.stdout) == (0, "fine\n"), done.stderr
+    assert "in a handler" in done.stderr
+
+
 def test_32_threads_at_once_get_the_vectors_that_one_gets(model: Embedder, passages: list[str]) -> None:
     texts = [passage[:80] for passage in passages[:80]]
     expected = model.embed(texts)

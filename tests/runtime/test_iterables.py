@@ -102,7 +102,7 @@ def test_the_place_counts_over_the_chunks_and_windows_of_a_column(model: Embedde
 )
 def test_a_matrix_or_a_table_is_refused_for_its_shape(model: Embedder, texts: Any) -> None:
     for call in (model.embed, model.embed_queries, model.embed_iter, model.count_tokens):
-        with pytest.raises(InputError, match=r"of shape \(.*\): pass one column"):
+        with pytest.raises(TypeError, match=r"of shape \(.*\): pass one column"):
             call(texts)
 
 

@@ -7,11 +7,14 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from embedge import BundleCorrupt, Embedder, EmbedgeError
+from embedge import Bundle, BundleCorrupt, BundleError, Embedder, EmbedgeError, loaded
+from embedge.engine.files import LoadedFiles
+from embedge.stamps import Stamp
 from embedge_export import export
 from tests.cases import FORMS, MakeCheckpoint, run_script, start_form
 
@@ -93,6 +96,72 @@ def test_the_bytes_of_a_loaded_bundle_decide_and_not_its_times_and_names(
             assert again.embed_query("loaded again").shape == first.shape
 
 
+@on_linux
+def test_a_daemon_that_closes_all_descriptors_goes_on_embedding(copy: Path) -> None:
+    """Others get the numbers of those that it closed, and keep them."""
+    code = """
+import gc, os, sys
+import numpy as np
+from embedge import Embedder
+
+with Embedder.load(sys.argv[1], threads=2) as other:
+    expected = other.embed(["one", "two words"])
+model = Embedder.load(sys.argv[1], threads=2)
+model.embed_query("in its first session")
+os.closerange(3, 256)
+for reused in (False, True):
+    files = [open(os.devnull) for _ in range(20 * reused)]
+    print(np.array_equal(model.embed(["one", "two words"]), expected))
+del model
+gc.collect()
+for file in files:
+    file.read()
+"""
+    done = run_script(code, copy)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\nTrue\n", "")
+
+
+@on_linux
+def test_no_more_descriptors_are_a_bundle_error(copy: Path) -> None:
+    import resource
+
+    bundle = Bundle.open(copy)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        with pytest.raises(BundleError, match="copy can't be opened"):
+            LoadedFiles(bundle, ["model.int8.bin"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "model.int8.bin", "model.int8.onnx"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_bundle_replaced_between_its_check_and_its_load_is_not_run(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, name: str, form: str
+) -> None:
+    other = Path(shutil.copytree(copy, copy.with_name("other")))
+    data = (other / name).read_bytes()
+    (other / name).write_bytes(data + b" " if name == "tokenizer.json" else data[:-1] + bytes([data[-1] ^ 1]))
+    ensure_sealed = Bundle.ensure_sealed
+
+    def then_replaced(bundle: Bundle, variant: str) -> dict[str, Stamp]:
+        found = ensure_sealed(bundle, variant)
+        copy.rename(copy.with_name("old"))
+        other.rename(copy)
+        return found
+
+    monkeypatch.setattr(Bundle, "ensure_sealed", then_replaced)
+    monkeypatch.setattr(loaded, "capabilities", lambda: FORMS[form])
+    if (name, form) == ("model.int8.onnx", "unsigned"):  # which has another graph
+        Embedder.load(copy).close()
+    else:
+        with pytest.raises(BundleCorrupt, match=f"{name} was replaced"):
+            Embedder.load(copy)
+
+
 def test_a_bundle_written_over_in_place_is_loaded_anew_after_close(
     make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:
@@ -141,6 +210,43 @@ def test_close_waits_for_the_whole_of_a_list(copy: Path, monkeypatch: pytest.Mon
     assert np.array_equal(results[0], expected)
     with pytest.raises(EmbedgeError, match="closed"):
         model.embed(texts)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model: model.embed_query("a text"),
+        lambda model: next(model.embed_iter(["a text"])),
+        lambda model: model.count_tokens(["a text"]),
+    ],
+    ids=["embed_query", "embed_iter", "count_tokens"],
+)
+def test_close_waits_for_texts_whose_tokens_are_found(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[[Embedder], Any]
+) -> None:
+    model = Embedder.load(copy)
+    expected, results = call(model), []
+    begun, go_on, encode = threading.Event(), threading.Event(), model._tokenizer._encode_now
+
+    def slow(*arguments: Any) -> Any:
+        begun.set()
+        go_on.wait()
+        return encode(*arguments)
+
+    monkeypatch.setattr(model._tokenizer, "_encode_now", slow)
+    caller = threading.Thread(target=lambda: results.append(call(model)), daemon=True)
+    caller.start()
+    begun.wait()
+    closer = threading.Thread(target=model.close, daemon=True)
+    closer.start()
+    closer.join(0.05)
+    assert closer.is_alive()
+    go_on.set()
+    closer.join()
+    caller.join()
+    assert np.array_equal(results[0], expected)
+    with pytest.raises(EmbedgeError, match="closed"):
+        call(model)
 
 
 class Terminal(io.StringIO):

@@ -1,5 +1,6 @@
 """Limits that the system sets: of threads and of memory."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -108,3 +109,21 @@ limited(1000, lambda: model.embed(texts))
     assert load.endswith("can't be loaded: there is too little memory (a limit of this process or its control group)")
     assert run.startswith("ONNX Runtime failed on a text of 252 tokens: there is too little memory")
     assert enough == "done"
+
+
+def test_a_bundle_in_a_directory_that_can_not_be_listed_is_loaded(public: Path) -> None:
+    code = """
+import hashlib, json, os, sys  # what users without rights here may not read later
+import numpy as np, onnxruntime, tokenizers
+from embedge import Embedder
+import embedge.embedder, embedge.engine.ragged, embedge.engine.sessions
+
+if os.getuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+with Embedder.load(sys.argv[1], threads=1) as model:
+    print(model.embed(["one", "two words"]).shape)
+"""
+    public.chmod(0o711 if os.geteuid() == 0 else 0o311)
+    done = run_script(code, public)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "(2, 16)\n", "")

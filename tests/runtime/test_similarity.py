@@ -1,4 +1,4 @@
-"""Cosines of vectors in every form that they are handed out in."""
+"""Cosines and other measures of vectors, in every form that they are handed out in."""
 
 import shutil
 from pathlib import Path
@@ -56,6 +56,30 @@ def test_binary_vectors_are_estimated_from_their_hamming_distance() -> None:
 def test_lengths_do_not_matter_and_zeros_resemble_nothing() -> None:
     a = np.array([[3.0, 4.0], [0.0, 0.0]])
     np.testing.assert_allclose(similarity(a, [30, 40.0]), [[1], [0]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype"), [(1e20, np.float32), (1e-30, np.float32), (1e300, np.float64), (6e4, np.float16)]
+)
+def test_very_long_and_very_short_vectors_have_their_cosines(size: float, dtype: Any) -> None:
+    a = np.array([[size, 0], [size, size]], dtype)
+    np.testing.assert_allclose(similarity(a, a), [[1, 0.5**0.5], [0.5**0.5, 1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("measure", ["cosine", "dot"])
+def test_int8_vectors_rank_for_a_float_query_as_floats_do(model: Embedder, passages: list[str], measure: Any) -> None:
+    query, whole = model.embed_query(passages[9]), model.embed(passages[:8])
+    codes = model.embed(passages[:8], dtype="int8")
+    assert similarity(query, codes, measure=measure).argmax() == similarity(query, whole, measure=measure).argmax()
+
+
+@pytest.mark.parametrize("measure", ["euclidean", "manhattan"])
+def test_int8_vectors_have_no_distance_from_floats(measure: Any) -> None:
+    codes, floats = np.array([[1, 2]], np.int8), np.array([[1, 2]], np.float16)
+    for a, b in ((codes, floats), (floats, codes)):
+        with pytest.raises(ValueError, match=f"no {measure} distance"):
+            similarity(a, b, measure=measure)
+    assert similarity(floats, floats.astype(np.float32), measure=measure) == 0
 
 
 def test_int8_and_floats_may_be_mixed(model: Embedder) -> None:

@@ -108,6 +108,12 @@ def test_what_looks_like_a_path_is_not_looked_up(place: Path, path: str | Path) 
         Bundle.open(path)
 
 
+def test_an_empty_path_is_not_the_working_directory(place: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tiny)
+    with pytest.raises(BundleError, match="the path of the bundle is empty"):
+        Embedder.load("")
+
+
 def test_a_name_that_is_not_there_gives_the_command_and_what_is_there(place: Path) -> None:
     message = f"no bundle at BAAI/bge-base-en, and none of that name in {place}, which has BAAI/bge-small-en; "
     with pytest.raises(BundleError, match=re.escape(message + "make one with `embedge export BAAI/bge-base-en`")):
@@ -179,9 +185,13 @@ def test_other_files_in_the_store_are_no_bundles(place: Path) -> None:
     (place / "me" / "json").mkdir()
     (place / "me" / "json" / "manifest.json").write_text("{}")
     (place / "me" / "json" / "index.js").touch()
+    (place / "me" / "app").mkdir()
+    (place / "me" / "app" / "manifest.json").write_text("{}")
+    (place / "me" / "tokenizer").mkdir()
+    (place / "me" / "tokenizer" / "tokenizer.json").write_text("{}")
     shutil.copytree(place / "BAAI" / "bge-small-en", place / "me" / ".hidden.partial")
     assert store.names() == ["BAAI/bge-small-en"]
-    for name in ("me/notes", "me/empty", "me/file", "me/json"):
+    for name in ("me/notes", "me/empty", "me/file", "me/json", "me/app", "me/tokenizer"):
         with pytest.raises(BundleError, match="no bundle"):
             store.remove(name)
         assert (place / name).exists()
@@ -211,6 +221,23 @@ def test_a_link_in_place_of_the_owner_is_not_followed(place: Path, tiny: Path, t
     with pytest.raises(BundleError, match="leads out of the store"):
         store.remove("owner/tiny")
     Bundle.open(tmp_path / "elsewhere" / "tiny")
+
+
+@pytest.mark.parametrize("name", ["README.md", ".git"])
+def test_a_bundle_with_other_files_beside_its_own_is_not_removed(place: Path, name: str) -> None:
+    bundle = place / "BAAI" / "bge-small-en"
+    (bundle / name).mkdir() if name == ".git" else (bundle / name).write_text("mine")
+    before = listing(bundle)
+    assert store.names() == ["BAAI/bge-small-en"]
+    with pytest.raises(BundleError, match=f"bge-small-en has {name}, which is no file of a bundle"):
+        store.remove("BAAI/bge-small-en")
+    assert listing(bundle) == before
+
+
+def test_a_removal_does_not_fail_by_what_others_have_left(place: Path, tiny: Path, tmp_path: Path) -> None:
+    (place / "BAAI" / ".x.0123abcd.removed").symlink_to(tmp_path)
+    assert store.remove("BAAI/bge-small-en") == sum(path.stat().st_size for path in tiny.iterdir())
+    assert store.names() == []
 
 
 def test_an_interrupted_removal_leaves_no_half_bundle(place: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import re
 import sys
 import warnings
@@ -77,6 +78,8 @@ def _check_out(out: Path) -> None:
         raise InputError(f"--out {out} is a directory")
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no directory {out.parent}")
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise InputError(f"--out {out}: the directory {out.parent} can't be written to")
 
 
 def _embed(
@@ -105,8 +108,15 @@ def _print(model: "Embedder", texts: Iterable[list[str]], name: str, form: dict[
 @contextlib.contextmanager
 def _one_warning() -> Iterator[None]:
     """The warnings about texts that were truncated, of all batches in one."""
-    with warnings.catch_warnings(record=True) as caught:
-        yield
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            yield
+    finally:
+        _warn_once(caught)
+
+
+def _warn_once(caught: list[warnings.WarningMessage]) -> None:
     counts = re.compile(r"(\d+) texts? (?:was|were) (?=truncated)")
     messages = [str(warning.message) for warning in caught]
     truncated = sum(int(match[1]) for message in messages if (match := counts.match(message)))

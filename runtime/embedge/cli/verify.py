@@ -3,7 +3,7 @@
 import argparse
 
 from embedge.cli.options import add_bundle, add_provider, find_bundle
-from embedge.errors import BundleError
+from embedge.errors import BundleError, ProviderError
 
 EXAMPLE = "embedge verify BAAI/bge-small-en"
 
@@ -39,4 +39,6 @@ def run(options: argparse.Namespace) -> int:
                 f"{check.cosine:.6f}, min {check.smallest:g}; use another variant, and report this CPU "
                 "with the output of `embedge doctor`"
             )
+    if all(check.cosine is None for check in checks):
+        raise ProviderError(f"no variant of {path} can run on {where} here, so no vectors were compared")
     return 0

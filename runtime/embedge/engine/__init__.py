@@ -4,13 +4,14 @@
 equal length side by side on threads (:mod:`.ragged`), or padded batches (:mod:`.padded`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from embedge.bundle import Bundle
     from embedge.engine.calls import Calls
     from embedge.engine.choose import Choice
+    from embedge.stamps import Stamp
     from embedge.vectors import FloatArray
 
 
@@ -28,8 +29,17 @@ class Engine(Protocol):
         """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``."""
 
 
-def load(bundle: "Bundle", choice: "Choice", *, threads: int, providers: Sequence[str]) -> Engine:
+def load(
+    bundle: "Bundle",
+    choice: "Choice",
+    *,
+    threads: int,
+    providers: Sequence[str],
+    sealed: "Mapping[str, Stamp] | None" = None,
+) -> Engine:
     """The engine for ``choice`` on ``providers``, in ONNX Runtime's names.
+
+    ``sealed`` are the stamps of the files when they had their sealed bytes; without it, those of now.
 
     Raises:
         BundleError: the graph or its weights can't be loaded.
@@ -38,7 +48,7 @@ def load(bundle: "Bundle", choice: "Choice", *, threads: int, providers: Sequenc
     from embedge.engine.sessions import SessionMaker
 
     manifest = bundle.manifest
-    maker = SessionMaker(bundle, choice, providers)
+    maker = SessionMaker(bundle, choice, providers, sealed)
     if choice.graph.execution == "padded":
         from embedge.engine.padded import PaddedEngine  # not needed at most starts
 

@@ -1,5 +1,6 @@
 """What to do in a forked child, which has a copy of every lock and session but none of the parent's other threads."""
 
+import contextlib
 import os
 import threading
 import weakref
@@ -19,7 +20,9 @@ class Forked(Protocol):
 
 
 held_off = threading.RLock()
-"""Held while ONNX Runtime makes or destroys a session: it has locks of its own, which a child would find locked.
+"""Held while ONNX Runtime makes a session: it has locks of its own, which a child would find locked.
+
+Closing holds it too. It is not held while a session that was just dropped is destroyed.
 
 A thread that holds it may fork all the same, as a signal handler may.
 """
@@ -34,9 +37,13 @@ def watch(owner: Forked) -> None:
 
 
 def _in_child() -> None:
-    held_off.release()
-    for owner in list(_watched):
-        owner.after_fork()
+    try:
+        held_off.release()
+    except RuntimeError:  # a signal handler raised while fork() waited for a thread, which does not exist here
+        held_off._at_fork_reinit()  # type: ignore[attr-defined]
+    with contextlib.ExitStack() as stack:  # calls all of them, whatever one raises
+        for owner in list(_watched):
+            stack.callback(owner.after_fork)
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork

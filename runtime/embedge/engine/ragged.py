@@ -25,7 +25,7 @@ from embedge.engine.calls import Calls
 from embedge.engine.plan import plan
 from embedge.engine.sessions import CLOSED, SessionMaker, SessionPool, failures_told
 from embedge.engine.shutdown import ending, native
-from embedge.engine.threads import Slots, share
+from embedge.engine.threads import Helpers, Slots
 from embedge.vectors import FloatArray
 
 # How long the threads that a text was spread over wait busily for the next one.
@@ -44,6 +44,7 @@ class RaggedEngine:
         self._threads = threads
         self._width = width
         self._slots = Slots(threads)
+        self._helpers = Helpers(threads - 1)
         self._awake_until = 0.0
         self.calls = Calls(CLOSED, self._sessions.close)
         """See :class:`embedge.engine.Engine`."""
@@ -79,5 +80,5 @@ class RaggedEngine:
                 native(partial(run_group, group, spread=True))
             self._awake_until = time.monotonic() + _AWAKE_S
         else:
-            share(groups, run_in_slot, helpers=0 if ending() else self._threads - 1)
+            self._helpers.share(groups, run_in_slot, alone=ending())
         return vectors

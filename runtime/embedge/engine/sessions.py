@@ -3,7 +3,7 @@
 import contextlib
 import ctypes
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from embedge.engine.ort import CPU, CUDA, TENSORRT, onnxruntime
 from embedge.engine.shutdown import native
 from embedge.engine.weights import Unsigned
 from embedge.errors import BundleError, ProviderError
+from embedge.stamps import Stamp
 
 CLOSED = "this Embedder is closed; load it again"
 """What calls get after :meth:`embedge.Embedder.close`."""
@@ -31,12 +32,18 @@ _OPTIONS = {CUDA: {"enable_skip_layer_norm_strict_mode": "1", "use_tf32": "0"}}
 class SessionMaker:
     """Makes sessions of one graph of a bundle, as long as its files have the bytes that were loaded."""
 
-    def __init__(self, bundle: Bundle, choice: Choice, providers: Sequence[str]) -> None:
-        """``providers`` have ONNX Runtime's names. ``BundleError`` where the weights can't be read."""
+    def __init__(
+        self, bundle: Bundle, choice: Choice, providers: Sequence[str], sealed: Mapping[str, Stamp] | None = None
+    ) -> None:
+        """``providers`` have ONNX Runtime's names; ``sealed`` is as for :func:`embedge.engine.load`.
+
+        ``BundleError`` where the weights can't be read.
+        """
         variant = bundle.manifest.variants[choice.variant]
         self._graph, self._weights = choice.graph.file, variant.weights
-        self._files = LoadedFiles(bundle, (self._graph, self._weights))
-        graph, weights = bundle.file(self._graph), bundle.file(self._weights)
+        self._files = LoadedFiles(bundle, (self._graph, self._weights), sealed)
+        directory = self._files.check()
+        graph, weights = directory / self._graph, directory / self._weights
         # ONNX Runtime follows no link that leads out of the graph's directory, nor out of where that is a link to.
         places = (graph.parent.resolve(), graph.resolve().parent)
         self._scattered = not any(weights.resolve().is_relative_to(place) for place in places)

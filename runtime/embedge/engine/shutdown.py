@@ -20,7 +20,12 @@ _T = TypeVar("_T")
 # unless the program waits for the thread.
 _HELD_S = 5.0
 
-_calls = Calls("the interpreter is ending, and only its main thread may embed now", release=lambda: None)
+
+class _Ended(Closed):
+    """Beside the one for a closed Embedder, which is raised at once."""
+
+
+_calls = Calls("the interpreter is ending, and only its main thread may embed now", release=lambda: None, error=_Ended)
 _ending: int | None = None
 
 
@@ -34,7 +39,7 @@ def native(work: Callable[[], _T]) -> _T:
         return work()
     try:
         return _calls.run(work)
-    except Closed:
+    except _Ended:
         time.sleep(_HELD_S)
         raise
 

@@ -57,40 +57,74 @@ class Slots:
         self._line = {}
 
 
-def share(items: Iterable[_Item], work: Callable[[_Item], None], *, helpers: int) -> None:
-    """``work(item)`` for each of ``items``, begun in their order, on this thread and up to ``helpers`` others.
+class Helpers:
+    """Up to ``count`` threads at once that help callers with their work, whatever the number of callers."""
 
-    What one of them raises is raised here, and so is Ctrl-C; items that were not begun then are left.
-    """
-    from queue import SimpleQueue  # takes 1 ms, which a start with one query does without
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._busy: set[threading.Lock] = set()
+        fork.watch(self)
 
-    items = list(items)
-    waiting = iter(items)  # one for all threads: each takes the next item
-    finished: SimpleQueue[BaseException | None] = SimpleQueue()
+    def share(self, items: Iterable[_Item], work: Callable[[_Item], None], *, alone: bool = False) -> None:
+        """``work(item)`` for each of ``items``, begun in their order, on this thread and free helpers unless ``alone``.
 
-    def help_out() -> None:
-        for item in waiting:
-            try:
+        What one of them raises is raised here, and so is Ctrl-C; items that were not begun then are left, and those
+        under way are waited for, until a second Ctrl-C. A child that a signal handler forks must not return here: its
+        helpers are gone.
+        """
+        waiting = deque(items)
+        held: list[threading.Lock] = []  # by helpers that have begun
+        errors: list[BaseException] = []
+
+        def take() -> None:
+            while True:
+                try:
+                    item = waiting.popleft()
+                except IndexError:
+                    return
                 work(item)
-            except BaseException as exc:
-                finished.put(exc)
-                return
-            finished.put(None)
 
-    done = 0
-    try:
-        for _ in items[1 : 1 + helpers]:
+        def help_out(lock: threading.Lock) -> None:
+            lock.acquire()
+            held.append(lock)
             try:
-                _thread.start_new_thread(help_out, ())
-            except RuntimeError:  # there may be no more of them
-                break
-        for item in waiting:
-            work(item)
-            done += 1
-        while done < len(items):
-            error = finished.get()
-            if error is not None:
-                raise error
-            done += 1
-    finally:
-        deque(waiting, maxlen=0)  # takes what is left, so that no helper begins it
+                take()
+            except BaseException as exc:
+                errors.append(exc)
+                waiting.clear()
+            finally:
+                self._busy.discard(lock)
+                lock.release()
+
+        try:
+            for _ in range(0 if alone else len(waiting) - 1):
+                if not self._start(help_out):
+                    break
+            take()
+        finally:
+            # A helper that begins after this finds nothing to do.
+            waiting.clear()
+            for lock in held:
+                lock.acquire()
+        if errors:
+            raise errors[0]
+
+    def _start(self, help_out: Callable[[threading.Lock], None]) -> bool:
+        """Whether another helper could be started."""
+        lock = threading.Lock()
+        started = False
+        try:
+            self._busy.add(lock)
+            if len(self._busy) <= self._count:
+                _thread.start_new_thread(help_out, (lock,))
+                started = True
+        except RuntimeError:  # there may be no more threads
+            pass
+        finally:
+            if not started:
+                self._busy.discard(lock)
+        return started
+
+    def after_fork(self) -> None:
+        """The helpers are the parent's threads, see :mod:`.fork`."""
+        self._busy = set()

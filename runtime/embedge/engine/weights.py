@@ -42,7 +42,7 @@ class Unsigned:
     @classmethod
     def load(cls, path: Path, codes: Mapping[str, Tensor]) -> "Unsigned":
         """Those of ``path``, from another embedder of this process where there is one."""
-        key = (path.absolute(), *stamp(path), *codes.items())
+        key = (path.stat().st_dev, *stamp(path), *codes.items())
         with fork.held_off:  # for others that load it at the same moment; a forked child never finds this lock held
             return _in_use.get(key) or _in_use.setdefault(key, cls(path, codes))
 

@@ -16,7 +16,7 @@ def full_store(store: Path, tiny: Path) -> Path:
     """A store with the bundles ``someone/tiny`` and ``else/half``, of which one file is left."""
     shutil.copytree(tiny, store / "someone" / "tiny")
     (store / "else" / "half").mkdir(parents=True)
-    shutil.copy(tiny / "tokenizer.json", store / "else" / "half")
+    shutil.copy(tiny / "model.int8.onnx", store / "else" / "half")
     return store
 
 

@@ -30,6 +30,7 @@ FLOORS = {
         ["pipeline", "inspection"],
         ["page"],
         ["measure", "write"],
+        ["trials"],
         ["traced"],
         ["network"],
         ["quantize"],

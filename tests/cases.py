@@ -66,7 +66,7 @@ def start_form(bundle: Path, form: str, *, threads: int = 1) -> Embedder:
 
 def calibrate_briefly(patch: pytest.MonkeyPatch) -> None:
     """Random weights are all alike, and are calibrated as well on few texts, in a tenth of the time."""
-    patch.setattr(pipeline, "calibration_ids", lambda *arguments: calibration_ids(*arguments)[::8])
+    patch.setattr(pipeline, "calibration_ids", lambda *given, **options: calibration_ids(*given, **options)[::8])
 
 
 def assert_graphs_are_valid(bundle: Path) -> None:

@@ -99,6 +99,20 @@ LAYOUTS: dict[str, Layout] = {
     "dense to few": Layout(
         chain("Transformer", "Pooling", "Dense"), MEAN, (("2_Dense", WIDTH, 8, "activation.ReLU", True),)
     ),
+    "dense to five of fifty": Layout(
+        chain("Transformer", "Pooling", "Dense", "Dense"),
+        MEAN,
+        (("2_Dense", WIDTH, 50, "activation.Tanh", True), ("3_Dense", 50, 5, "linear.Identity", True)),
+    ),
+    "mean twice": Layout(BARE, {"1_Pooling/config.json": pooling(["mean", "mean"])}),
+    "empty settings": Layout(
+        USUAL, MEAN | {"sentence_bert_config.json": {}, "sentence_xlnet_config.json": {"max_seq_length": 8}}
+    ),
+    "default prompt beside empty ones": Layout(
+        USUAL,
+        MEAN | {SENTENCES: {"prompts": {"query": "", "document": "", "a": "a: "}, "default_prompt_name": "a"}},
+    ),
+    "null prompts": Layout(USUAL, MEAN | {SENTENCES: {"prompts": {"query": None}, "default_prompt_name": "document"}}),
     "dense after two poolings": Layout(
         DENSE,
         {"1_Pooling/config.json": pooling(["cls", "mean"])},

@@ -155,7 +155,7 @@ class Dense:
 
     @property
     def has_few_outputs(self) -> bool:
-        """Whether it stays in float32, and its outputs are summed one by one.
+        """Whether it stays in float32, and its outputs are summed one by one, over inputs padded with zeros.
 
         Float matrices of one column are multiplied by other kernels for one text than for several, which round
         differently; and a matrix as small as this gains nothing by int8.

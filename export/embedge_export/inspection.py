@@ -39,6 +39,8 @@ class Inspection:
     default_prompt: str | None
     prompts_from: dict[str, str]
     """For ``query`` and ``document``: who says so."""
+    notes: tuple[str, ...]
+    """What else to know of how it was read."""
     tokenizer: str
     vocabulary: int
     dtypes: tuple[str, ...]
@@ -61,7 +63,8 @@ def inspect(
 ) -> Inspection:
     """What :func:`embedge_export.export` would make of ``source``; the options and the errors are the same.
 
-    No weights are read but those of Dense modules. A hub id is fetched as the export would fetch it.
+    The file of weights is hashed, but no weights are used save those of Dense modules. A hub id is
+    fetched as the export would fetch it.
     """
     checkpoint = checkpoints.load(
         os.fspath(source),
@@ -96,6 +99,7 @@ def describe(checkpoint: Checkpoint) -> Inspection:
         prompts=checkpoint.prompts.texts,
         default_prompt=checkpoint.prompts.default,
         prompts_from=checkpoint.prompts.origins,
+        notes=checkpoint.notes,
         tokenizer=_tokenizer(checkpoint),
         vocabulary=checkpoint.vocabulary_size,
         dtypes=tuple(sorted({tensor.dtype for tensor in tensors.values()})),
@@ -112,9 +116,14 @@ def _tokenizer(checkpoint: Checkpoint) -> str:
 def _bundle_bytes(checkpoint: Checkpoint, fields: dict[str, Any], hidden: int) -> int:
     inner, vocabulary = families.size(fields, "intermediate_size"), checkpoint.vocabulary_size
     matrices = [(hidden, 3 * hidden), (hidden, hidden), (hidden, inner), (inner, hidden)]
-    matrices *= families.size(fields, "num_hidden_layers")
-    matrices += [dense.linear.weight.shape for dense in checkpoint.head.dense if isinstance(dense.linear, Linear)]
-    codes = sum(inputs * outputs + outputs * _BYTES_PER_OUTPUT for inputs, outputs in matrices)
+    layers = families.size(fields, "num_hidden_layers")
+    heads = [dense.linear.weight.shape for dense in checkpoint.head.dense if isinstance(dense.linear, Linear)]
+    codes = layers * sum(map(_matrix_bytes, matrices)) + sum(map(_matrix_bytes, heads))
     words = vocabulary * (hidden + 4)
     positions = families.size(fields, "max_position_embeddings") * hidden * 4
     return codes + words + positions + len(checkpoint.tokenizer.encode()) + _GRAPHS
+
+
+def _matrix_bytes(shape: tuple[int, ...]) -> int:
+    inputs, outputs = shape
+    return inputs * outputs + outputs * _BYTES_PER_OUTPUT

@@ -72,7 +72,7 @@ def export(
         precision: the variants to write, one or several of ``"int8"``, ``"fp32"`` and ``"fp16"``, which is for CUDA and
             never traced.
         max_tokens: the longest input, special tokens included; ``None`` for the checkpoint's own limit.
-        pooling: ``"cls"`` or ``"mean"``; ``None`` for the checkpoint's own.
+        pooling: one of :data:`embedge_export.encoder.POOLINGS`; ``None`` for the checkpoint's own.
         query_prompt: put in front of every query; ``None`` for the model's own, often empty.
         document_prompt: put in front of every document; likewise.
         force: replace a bundle that is already at ``out``, and a file that is already at ``report``.
@@ -103,6 +103,8 @@ def export(
         )
         for kind, origin in checkpoint.prompts.origins.items():
             step(f"{kind} prompt {checkpoint.prompts.texts[kind]!r}: {origin}")
+        for note in checkpoint.notes:
+            step(note)
         if checkpoint.task == "rerank" and write_page:
             raise ExportError(f"{os.fspath(source)} is a reranker, for which there is no report yet: leave it out")
         network = _load_network(checkpoint, via, precision, step)

@@ -430,7 +430,7 @@ def test_the_registry_is_complete() -> None:
     for model in models:
         assert len(model.sha256) == 64
         assert len(model.revision) == 40
-        assert registry.find_family([model.id])
+        assert registry.find_family(model.id)
 
 
 def assert_fails(source: Path, tmp_path: Path, error: type[Exception], message: str) -> None:

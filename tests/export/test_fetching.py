@@ -65,7 +65,8 @@ def model(root: Path, *files: str) -> Path:
         ("pytorch_model.bin 2_Dense/config.json 2_Dense/pytorch_model.bin 3_Normalize/config.json", ".gitattributes"),
         (
             "model.safetensors sentence_bert_config.json sentence_roberta_config.json README.md "
-            "config_sentence_transformers.json special_tokens_map.json added_tokens.json tokenizer_config.json",
+            "config_sentence_transformers.json special_tokens_map.json added_tokens.json tokenizer_config.json "
+            "adapter_config.json",
             "onnx/config.json sentencepiece.bpe.model",
         ),
     ],

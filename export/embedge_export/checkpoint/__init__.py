@@ -10,15 +10,17 @@ from embedge.errors import CheckpointError
 from embedge.inputs import whole_number
 from embedge.manifest import Source, TokenizerFacts
 from embedge_export.checkpoint import config as families
+from embedge_export.checkpoint.card import read_card
 from embedge_export.checkpoint.dense import read_dense
 from embedge_export.checkpoint.files import read_object
 from embedge_export.checkpoint.kinds import Task, find_task, read_config
+from embedge_export.checkpoint.limits import read_limit
 from embedge_export.checkpoint.modules import Modules, read_modules, read_settings
 from embedge_export.checkpoint.pairs import pair_facts
 from embedge_export.checkpoint.prompts import SETTINGS, Prompts, check_prompts, read_prompts
-from embedge_export.checkpoint.registry import Family, KnownModel, Similarity
+from embedge_export.checkpoint.registry import Family, Similarity
 from embedge_export.checkpoint.scorer import read_scorer
-from embedge_export.checkpoint.sources import find, find_known, guess_family, hub_id
+from embedge_export.checkpoint.sources import find, find_known, find_origin, hub_id
 from embedge_export.checkpoint.tokenizer import load_tokenizer
 from embedge_export.checkpoint.weights import weights_files
 from embedge_export.encoder import POOLINGS, Dense, Head, Pooling
@@ -26,8 +28,6 @@ from embedge_export.encoder import POOLINGS, Dense, Head, Pooling
 __all__ = ["Checkpoint", "hub_id", "load"]
 
 _SIMILARITIES = typing.get_args(Similarity)
-# What transformers writes for a tokenizer without a limit is larger by far.
-_NO_LIMIT = 10**9
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Checkpoint:
     similarity: Similarity
     max_tokens: int
     prompts: Prompts
+    notes: tuple[str, ...]
+    """What a user should know of how it was read, a line each."""
 
 
 def load(
@@ -72,20 +74,36 @@ def load(
     max_tokens = None if max_tokens is None else whole_number("max_tokens", max_tokens)
     root, model_id, revision = find(source)
     modules = read_modules(root)
-    config = read_config(modules.encoder)
+    config = read_config(root, modules.encoder)
     task = find_task(config, modules.encoder / "config.json", listed=modules.listed)
+    if task == "embed" and not modules.listed and (root / "modules.json").exists():
+        raise CheckpointError(
+            f"{root / 'modules.json'} chains a Transformer alone, which has no head that gives a score: an embedding "
+            "model needs a Pooling, and a reranker an encoder saved as ...ForSequenceClassification"
+        )
     vocabulary, hidden = families.size(config, "vocab_size"), families.hidden_size(config)
     weights = weights_files(modules.encoder)
     digest = hash_file(weights[0]) if len(weights) == 1 else None
     known = find_known(model_id, digest, weights[0], revision)
-    family, reason = guess_family(root, config, known.id if known else model_id)
+    card = read_card(root)
+    origin = find_origin(root, config, card, known.id if known else model_id)
+    # modules.json says all but the prompts and the similarity, for which a guess is not good enough.
+    family = origin.family if origin.certain or not modules.listed else None
     settings_file, settings = read_settings(modules.encoder)
     settings_of_all = read_object(root / SETTINGS, optional=True)
-    prompts = read_prompts(root, family, reason, query=query_prompt, document=document_prompt)
-    if not modules.include_prompt and any(prompts.texts.values()):
-        raise CheckpointError(
-            f"{root}: the pooling leaves prompts out, which embedge does not; pass empty prompts to embed without any"
-        )
+    prompts = read_prompts(root, origin.family, origin.reason, query=query_prompt, document=document_prompt)
+    notes = [origin.hint] if origin.hint and query_prompt is None and document_prompt is None else []
+    if not modules.include_prompt:
+        prompts, dropped = prompts.without_others()
+        notes += [f"prompt {name} is left out: the pooling leaves prompts out, embedge does not" for name in dropped]
+        if any(prompts.texts.values()):
+            raise CheckpointError(
+                f"{root}: the pooling leaves prompts out, which embedge does not; pass empty prompts to embed without "
+                "any"
+            )
+    if family and task == "embed" and not modules.listed:
+        length = "length 1" if family.normalize else "their own length"
+        notes.append(f"{family.pooling or 'own'} pooling, {length}, {family.similarity}: {origin.reason}")
     tokenizer, facts = load_tokenizer(modules.encoder, vocabulary, lower_case=bool(settings.get("do_lower_case")))
     if task == "rerank":
         facts = pair_facts(modules.encoder, tokenizer, facts, vocabulary)
@@ -100,7 +118,7 @@ def load(
             id=known.id if known else model_id or root.resolve().name,
             revision=revision or (known.revision if known else None),
             weights_sha256=digest,
-            license=known.license if known else None,
+            license=known.license if known else card.license,
         ),
         task=task,
         vocabulary_size=vocabulary,
@@ -108,8 +126,9 @@ def load(
         tokenizer_facts=facts,
         head=head,
         similarity=_similarity(root, settings_of_all.get("similarity_fn_name"), family),
-        max_tokens=_limit(modules.encoder, max_tokens, settings_file, settings, known, families.positions(config)),
+        max_tokens=read_limit(modules.encoder, max_tokens, settings_file, settings, known, families.positions(config)),
         prompts=prompts,
+        notes=tuple(notes),
     )
 
 
@@ -119,8 +138,8 @@ def _head(
     chosen = (pooling,) if pooling else modules.pooling or ((family.pooling,) if family and family.pooling else None)
     if chosen is None:
         raise CheckpointError(
-            f"{root} has no modules.json and no 1_Pooling/config.json to tell its pooling: pass pooling='cls' or "
-            "'mean' (--pooling)"
+            f"{root} has no modules.json and no 1_Pooling/config.json to tell its pooling: pass pooling, such as "
+            "'cls' or 'mean' (--pooling)"
         )
     if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
         raise CheckpointError(f"{root / SETTINGS}: truncate_dim is {dimensions!r}, not a number of dimensions")
@@ -147,32 +166,3 @@ def _check_options(pooling: object, prompts: dict[str, str | None]) -> None:
     if pooling is not None and pooling not in POOLINGS:
         raise ValueError(f"pooling={pooling!r}: choose one of {', '.join(POOLINGS)}")
     check_prompts(prompts)
-
-
-def _stated_limit(encoder: Path, path: Path, settings: dict[str, Any]) -> int | None:
-    """The limit that sentence-transformers would take beside the model's positions, ``None`` where none is told."""
-    name = "max_seq_length"
-    told = settings.get(name)
-    if told is None:
-        path, name = encoder / "tokenizer_config.json", "model_max_length"
-        config = read_object(path, optional=True)
-        told = config.get(name, config.get("max_len"))  # its old name
-        if told is None or (isinstance(told, int | float) and told > _NO_LIMIT):
-            return None
-    if type(told) is not int or told < 3:
-        raise CheckpointError(f"{path}: {name} is {told!r}, which leaves no room for a text; pass max_tokens")
-    return told
-
-
-def _limit(
-    encoder: Path, asked: int | None, path: Path, settings: dict[str, Any], known: KnownModel | None, positions: int
-) -> int:
-    """The model's longest input in tokens; ``settings`` are those of the file ``path``."""
-    if asked is not None:
-        if not 3 <= asked <= positions:
-            raise CheckpointError(f"max_tokens={asked}: the model has positions for 3 to {positions} tokens")
-        return asked
-    told = _stated_limit(encoder, path, settings)
-    if told is None:
-        return min(known.max_tokens if known else positions, positions)
-    return min(told, positions)

@@ -20,6 +20,7 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 """What ``config.json`` calls the activations that the hand-written graph has."""
 
+_LARGEST_SIZE = 2**31
 _BERTS = ("bert", "camembert", "distilbert", "roberta", "xlm-roberta")
 # Of these the first position is number pad_token_id + 1, in transformers' create_position_ids_from_input_ids.
 _COUNT_FROM_PAD = (
@@ -117,6 +118,6 @@ def hidden_size(config: Mapping[str, Any]) -> int:
 def size(config: Mapping[str, Any], name: str) -> int:
     """A field of ``config`` that counts something."""
     value = config.get(name)
-    if type(value) is not int or value < 1:
-        raise CheckpointError(f"config.json: {name} is {value!r}, not a positive number")
+    if type(value) is not int or not 1 <= value < _LARGEST_SIZE:
+        raise CheckpointError(f"config.json: {name} is {value!r}, not a positive number below {_LARGEST_SIZE}")
     return value

@@ -17,6 +17,8 @@ _ACTIVATIONS: dict[str, DenseActivation] = {
     "GELU": "gelu",
     "Sigmoid": "sigmoid",
 }
+# Where torch has them.
+_PACKAGES = ("torch.nn", "torch.nn.modules", "torch.nn.modules.activation", "torch.nn.modules.linear")
 _FIELDS = ("in_features", "out_features", "bias", "activation_function", "module_input_name", "module_output_name")
 
 
@@ -36,8 +38,8 @@ def read_dense(folder: Path, inputs: int) -> Dense:
         if config.get(name) not in (None, "sentence_embedding"):
             raise CheckpointError(f"{path}: {name} is {config[name]!r}; embedge has Dense modules on sentences only")
     told = config.get("activation_function", "torch.nn.modules.activation.Tanh")
-    package, _, name = str(told).rpartition(".")
-    if not package.startswith("torch.nn") or name not in _ACTIVATIONS:
+    name = torch_class(told)
+    if name not in _ACTIVATIONS:
         raise CheckpointError(f"{path}: activation_function {told!r} is none of {', '.join(_ACTIVATIONS)} of torch.nn")
     outputs = size(config, "out_features")
     tensors = read_tensors(folder)
@@ -51,3 +53,9 @@ def read_dense(folder: Path, inputs: int) -> Dense:
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         raise CheckpointError(f"{folder}: the weights hold NaN or infinity; the checkpoint is damaged")
     return Dense(Linear(np.ascontiguousarray(weight.T), bias), _ACTIVATIONS[name])
+
+
+def torch_class(told: object) -> str:
+    """The name of the class of torch.nn that ``told`` is the path of; empty for another class."""
+    package, _, name = str(told).rpartition(".")
+    return name if package in _PACKAGES else ""

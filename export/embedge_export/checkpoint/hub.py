@@ -12,6 +12,7 @@ from embedge_export.checkpoint.weights import WEIGHTS, weights_files
 # Whatever a checkpoint's own code could be is not fetched, nor are its other formats.
 _FILES = (
     "README.md",
+    "adapter_config.json",
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",

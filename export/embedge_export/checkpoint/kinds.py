@@ -30,15 +30,20 @@ _REFUSED = {
 }
 
 
-def read_config(encoder: Path) -> dict[str, Any]:
-    """``config.json`` of the encoder in the folder ``encoder``; raises ``CheckpointError`` with what lies there."""
-    if not (encoder / "config.json").exists():
-        if (encoder / "adapter_config.json").is_file():
+def read_config(root: Path, encoder: Path) -> dict[str, Any]:
+    """``config.json`` of the encoder in the folder ``encoder`` of ``root``.
+
+    Raises:
+        CheckpointError: something else lies there; or an adapter, which transformers would apply to the weights.
+    """
+    for folder in (root, encoder):
+        if (folder / "adapter_config.json").exists():
             raise CheckpointError(
-                f"{encoder} is a PEFT adapter: merge it into its base model (merge_and_unload) and save that"
+                f"{folder} has a PEFT adapter (adapter_config.json): merge it into its base model (merge_and_unload) "
+                "and save that"
             )
-        if (encoder / "0_StaticEmbedding").exists():
-            raise CheckpointError(f"{encoder} holds static word vectors (StaticEmbedding), which need no encoder")
+    if not (encoder / "config.json").exists() and (encoder / "0_StaticEmbedding").exists():
+        raise CheckpointError(f"{encoder} holds static word vectors (StaticEmbedding), which need no encoder")
     return read_object(encoder / "config.json")
 
 

@@ -25,7 +25,11 @@ _SETTINGS = [
     f"sentence_{name}_config.json"
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 ]
-_HARMLESS_SETTINGS = ("modality_config", "unpad_inputs")
+# What the encoder gives, by its task; the module's output is of one kind then.
+_OUTPUTS = {
+    "feature-extraction": ("last_hidden_state", "token_embeddings"),
+    "sequence-classification": ("logits", "scores"),
+}
 # Keyword arguments of transformers that change no vector of float32 weights.
 _HARMLESS_ARGUMENTS = ("attn_implementation", "dtype", "torch_dtype", "trust_remote_code", "revision", "use_fast")
 _NO_EFFECT = ("Dropout",)
@@ -61,6 +65,9 @@ def read_modules(directory: Path) -> Modules:
         return Modules(directory, pooling, include_prompt, (), normalize=True, listed=False)
     if not isinstance(listed, list) or not all(isinstance(module, dict) for module in listed):
         raise CheckpointError(f"{path} is no list of modules; fetch it again")
+    called = [str(module["name"]) for module in listed if "name" in module]
+    if len({*called}) < len(called):
+        raise CheckpointError(f"{path} has two modules of one name; sentence-transformers would load the last of them")
     kinds = [(kind, _folder(directory, module, path)) for module in listed if (kind := _kind(module, path))]
     names = [kind for kind, _ in kinds]
     if names == ["Transformer"]:  # a reranker, as sentence-transformers saves it since 5.4
@@ -82,14 +89,17 @@ def read_settings(encoder: Path) -> tuple[Path, dict[str, Any]]:
     Raises:
         CheckpointError: one that changes vectors and that embedge does not have.
     """
-    path = next((encoder / name for name in _SETTINGS if (encoder / name).is_file()), encoder / _SETTINGS[0])
+    paths = [encoder / name for name in _SETTINGS]
+    path = next((path for path in paths if read_object(path, optional=True)), paths[0])
     settings = read_object(path, optional=True)
+    usual: dict[str, Any] = {"transformer_task": settings.get("transformer_task", "feature-extraction")}
+    if outputs := _OUTPUTS.get(str(usual["transformer_task"])):
+        texts = {"method": "forward", "method_output_name": outputs[0]}
+        usual |= {"modality_config": {"text": texts}, "module_output_name": outputs[1]}
     for name, value in settings.items():
-        if not value or name in ("max_seq_length", "do_lower_case", *_HARMLESS_SETTINGS):
+        if name in ("max_seq_length", "do_lower_case", "unpad_inputs") or (outputs and usual.get(name) == value):
             continue
-        if name == "transformer_task" and value in ("feature-extraction", "sequence-classification"):
-            continue
-        if name == "module_output_name" and value in ("token_embeddings", "scores"):
+        if not value and name != "modality_config":
             continue
         if name.endswith(("_args", "_kwargs")) and isinstance(value, dict):
             changing = sorted(set(value) - {*_HARMLESS_ARGUMENTS})
@@ -111,7 +121,7 @@ def _kind(module: dict[str, Any], path: Path) -> str:
     if name not in ("Transformer", "Pooling", "Dense", "Normalize"):
         raise CheckpointError(f"{path} has a {name} module; {_ADVICE}")
     if module.get("kwargs"):
-        raise CheckpointError(f"{path}: the {name} module takes {', '.join(module['kwargs'])} from callers; {_ADVICE}")
+        raise CheckpointError(f"{path}: the {name} module takes {module['kwargs']!r} from callers; {_ADVICE}")
     return name
 
 

@@ -1,7 +1,6 @@
 """Known models and families: ``models/registry.toml``, in a wheel a copy of it beside this module."""
 
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -49,16 +48,21 @@ def families() -> list[Family]:
     return [Family(**{**fields, "models": tuple(fields["models"])}) for fields in _registry()["family"]]
 
 
-def find_family(names: Sequence[str]) -> tuple[Family, str] | None:
-    """The family that has a model of one of ``names``, which may be paths that end in one, and the model's id."""
-    for name in names:
-        whole = name.replace("\\", "/").strip("/").lower()
-        last = whole.rpartition("/")[2]
-        for family in families():
-            for model in family.models:
-                if model.lower() == whole or model.lower().rpartition("/")[2] == last:
-                    return family, model
-    return None
+def find_family(name: str) -> tuple[Family, str] | None:
+    """The family that has a model called ``name``, and that model's id.
+
+    ``name`` may be the id, a path or an id that ends like it, or ``OWNER_NAME``, as directories are called.
+    """
+    whole = name.replace("\\", "/").strip("/").lower()
+    last = whole.rpartition("/")[2]
+    models = [(family, model, model.lower()) for family in families() for model in family.models]
+    same = [found for found in models if found[2] == whole]
+    alike = [found for found in models if last in (found[2].rpartition("/")[2], *_as_directory(found[2]))]
+    return next(((family, model) for family, model, _ in [*same, *alike]), None)
+
+
+def _as_directory(model_id: str) -> tuple[str, ...]:
+    return tuple(model_id.replace("/", between) for between in ("_", "__", "--"))
 
 
 def _registry() -> dict[str, Any]:

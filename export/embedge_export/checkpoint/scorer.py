@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from embedge.errors import CheckpointError
+from embedge_export.checkpoint.dense import torch_class
 from embedge_export.checkpoint.files import read_object
 from embedge_export.checkpoint.prompts import SETTINGS
 from embedge_export.checkpoint.weights import read_tensors
@@ -59,7 +60,7 @@ def _activation(root: Path, config: Mapping[str, Any]) -> DenseActivation:
     told = told or config.get("sbert_ce_default_activation_function")
     if told is None:
         return "sigmoid"
-    package, _, name = str(told).rpartition(".")
-    if not package.startswith("torch.nn") or name not in _ACTIVATIONS:
+    name = torch_class(told)
+    if name not in _ACTIVATIONS:
         raise CheckpointError(f"{root}: activation_fn {told!r} is none of {', '.join(_ACTIVATIONS)} of torch.nn")
     return _ACTIVATIONS[name]

@@ -1,15 +1,19 @@
 """Where a checkpoint comes from, and what is known of it beside its own files."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from embedge.errors import CheckpointError
+from embedge_export.checkpoint.card import Card
 from embedge_export.checkpoint.hub import fetch
 from embedge_export.checkpoint.registry import Family, KnownModel, find_family, known_models
+from embedge_export.checkpoint.weights import WEIGHTS
 
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
-_BASE_MODEL = re.compile(r"^base_model:\s*(?:-\s*)?[\"']?([\w.-]+/[\w.-]+)", re.MULTILINE)
+# Where the hub's client keeps a model.
+_CACHED = re.compile(r"models--([\w.-]+?)--([\w.-]+)/snapshots/([0-9a-f]{40})")
 
 
 def hub_id(source: str) -> tuple[str, str | None] | None:
@@ -33,9 +37,16 @@ def hub_id(source: str) -> tuple[str, str | None] | None:
 
 
 def find(source: str) -> tuple[Path, str | None, str | None]:
-    """Directory, hub id and revision of ``source``; errors as in :func:`hub_id` and :func:`.hub.fetch`."""
+    """Directory, hub id and revision of ``source``, which may be a directory of the hub's cache.
+
+    Errors as in :func:`hub_id` and :func:`.hub.fetch`.
+    """
     named = hub_id(source)
     if named is None:
+        cached = _CACHED.fullmatch("/".join(Path(source).resolve().parts[-3:]))
+        if cached:
+            owner, name, revision = cached.groups()
+            return Path(source), f"{owner}/{name}", revision
         return Path(source), None, None
     model_id, revision = named
     known = next((model for model in known_models() if model.id == model_id), None)
@@ -44,9 +55,13 @@ def find(source: str) -> tuple[Path, str | None, str | None]:
 
 
 def find_known(model_id: str | None, digest: str | None, weights: Path, revision: str | None) -> KnownModel | None:
-    """The registry's entry for a model: by id, in which case the pinned revision has the pinned hash, or by hash."""
+    """The registry's entry for a model, by id or by hash.
+
+    By id, ``model.safetensors`` of the pinned revision has the pinned hash; other files of weights have none.
+    """
     for model in known_models():
-        if (model.id, model.revision) == (model_id, revision) and model.sha256 != digest:
+        pinned = (model.id, model.revision) == (model_id, revision) and weights.name == WEIGHTS
+        if pinned and model.sha256 != digest:
             raise CheckpointError(
                 f"{weights} has sha256 {digest}, {model.id} at revision {model.revision} has "
                 f"{model.sha256}: the file is damaged or was replaced; delete it and fetch it again"
@@ -56,19 +71,37 @@ def find_known(model_id: str | None, digest: str | None, weights: Path, revision
     return None
 
 
-def guess_family(root: Path, config: dict[str, Any], model_id: str | None) -> tuple[Family | None, str]:
-    """The family that a model belongs to by its id or by what its files say of its origin, and how it is known."""
-    if model_id and (found := find_family([model_id])):
-        return found[0], f"known for {found[1]}"
-    card = root / "README.md"
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    base = _BASE_MODEL.search(text)
-    guesses = {
-        "config.json names": str(config.get("_name_or_path") or ""),
-        "README.md names as base_model": base[1] if base else "",
-        "the directory is called like": root.resolve().name,
-    }
-    for how, name in guesses.items():
-        if name and (found := find_family([name])):
-            return found[0], f"a guess, since {how} {found[1]}"
-    return None, ""
+@dataclass(frozen=True)
+class Origin:
+    """The family of a model, and how that is known."""
+
+    family: Family | None = None
+    reason: str = ""
+    certain: bool = False
+    """Whether the family has the model's own id; otherwise it is a guess."""
+    hint: str = ""
+    """What the user may want to do, where a model was trained on from one of a family."""
+
+
+def find_origin(root: Path, config: dict[str, Any], card: Card, model_id: str | None) -> Origin:
+    """The family that a model belongs to by its id, else by its name or by what ``config.json`` says of its origin.
+
+    Models that were trained on from others don't get the others' prompts: their training may have had none.
+    """
+    if model_id and (found := find_family(model_id)) and found[1].lower() == model_id.lower():
+        return Origin(found[0], f"known for {found[1]}", certain=True)
+    named = str(config.get("_name_or_path") or "")
+    if card.fine_tuned:
+        found = find_family(card.base_model or named)
+        return Origin(hint=_hint(*found) if found else "")
+    name = model_id or root.resolve().name
+    for how, guess in (("config.json names", named), ("it is called like", name)):
+        if found := find_family(guess):
+            return Origin(found[0], f"a guess, since {how} {found[1]}")
+    return Origin()
+
+
+def _hint(family: Family, model: str) -> str:
+    prompts = (("--query-prompt", family.query_prompt), ("--document-prompt", family.document_prompt))
+    options = " ".join(f'{option} "{text}"' for option, text in prompts if text)
+    return f"based on {model}: if it was trained with that model's prompts, pass {options}" if options else ""

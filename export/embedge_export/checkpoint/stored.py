@@ -43,6 +43,7 @@ _SAFETENSORS_TYPES = {
 }
 # Some 100 bytes a tensor; a larger header is no encoder's.
 _LARGEST_HEADER = 2**24
+_MOST_DIMENSIONS = 8
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ def are_counts(values: object) -> bool:
 
 
 def _tensor(path: Path, name: str, fields: Mapping[str, Any], start: int) -> StoredTensor:
+    if len(fields["shape"]) > _MOST_DIMENSIONS:
+        raise ValueError(f"tensor {name} has {len(fields['shape'])} dimensions")
     shape, (first, last) = tuple(fields["shape"]), fields["data_offsets"]
     dtype = _SAFETENSORS_TYPES.get(fields["dtype"], str(fields["dtype"]))
     if not are_counts((*shape, first, last)):

@@ -20,7 +20,7 @@ from embedge_export.checkpoint.tokenizer_config import TokenizerConfig
 def load_tokenizer(directory: Path, vocabulary: int, *, lower_case: bool) -> tuple[str, TokenizerFacts]:
     """``tokenizer.json`` without padding and truncation: the runtime never pads, and truncates where it can count.
 
-    ``lower_case`` is sentence-transformers' own setting, by which it lower-cases texts before the tokenizer has them.
+    ``lower_case`` is sentence-transformers' own setting, by which it lower-cases texts but for the added tokens.
 
     Raises:
         CheckpointError: a file can't be read, or one of its fields can't be applied, with file and field.
@@ -40,7 +40,6 @@ def load_tokenizer(directory: Path, vocabulary: int, *, lower_case: bool) -> tup
         fields["pre_tokenizer"] = {**pre_tokenizer, "add_prefix_space": config.add_prefix_space}
     if lower_case:
         fields["normalizer"] = _lower_casing(fields["normalizer"])
-        fields["added_tokens"] = _lower_cased(tokenizer, fields["added_tokens"], directory)
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
     result = _parse(fields, path)
     _check_patterns(tokenizer, result, path)
@@ -172,29 +171,12 @@ def _normalizer(tokenizer: Tokenizer, config: TokenizerConfig, own: Any, path: P
     return {**state, **config.normalizer}
 
 
-def _lower_casing(own: Any) -> dict[str, Any]:
-    """The normalizer ``own`` for texts that are lower-cased first."""
-    if own and own["type"] == "BertNormalizer":
-        # Unset, strip_accents follows lowercase, which must not change it.
-        strip = own.get("lowercase", True) if own.get("strip_accents") is None else own["strip_accents"]
-        return {**own, "lowercase": True, "strip_accents": strip}
-    return {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, *([own] if own else [])]}
-
-
-def _lower_cased(tokenizer: Tokenizer, added: list[dict[str, Any]], directory: Path) -> list[dict[str, Any]]:
-    """Without the added tokens that no lower-cased text has: sentence-transformers lower-cases "[MASK]", too."""
-    words = tokenizer.get_vocab(with_added_tokens=False)
-    kept = []
-    for token in added:
-        content = token["content"]
-        if token["normalized"] or content.lower() == content.upper():
-            kept.append(token)
-        elif content == content.lower() or content not in words:
-            raise CheckpointError(
-                f"{directory}: do_lower_case of sentence-transformers changes where the added token {content!r} is "
-                "found, which tokenizer.json can't express"
-            )
-    return kept
+def _lower_casing(own: Any) -> Any:
+    """The normalizer ``own`` with what sentence-transformers puts first, unless it is there already."""
+    parts = own["normalizers"] if own and own["type"] == "Sequence" else [own] if own else []
+    if any(part["type"] == "Lowercase" for part in parts):
+        return own
+    return {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, *parts]}
 
 
 def _check_patterns(old: Tokenizer, new: Tokenizer, path: Path) -> None:

@@ -12,13 +12,14 @@ from embedge_export.encoder import Dense, Head, Linear, Pooling
 from embedge_export.graph.builder import GraphBuilder
 from embedge_export.graph.products import linear
 
+_LANES = 16
 _ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "gelu": "Gelu", "sigmoid": "Sigmoid"}
 
 
 def add_head(g: GraphBuilder, x: str, head: Head) -> None:
     """The value ``embedding`` from the last hidden state ``x``, of which CLS pooling needs the first token only."""
     scaled = bool(head.dense) or not head.normalize or len(head.pooling) > 1
-    pooled = [_pool(g, x, pooling, scaled=scaled) for pooling in head.pooling]
+    pooled = [_pool(g, f"pool{n}/{mode}", x, mode, scaled=scaled) for n, mode in enumerate(head.pooling)]
     vector = pooled[0] if len(pooled) == 1 else g.add("Concat", "pooled", *pooled, axis=-1)
     for number, dense in enumerate(head.dense):
         vector = _dense(g, f"dense{number}", vector, dense)
@@ -29,9 +30,8 @@ def add_head(g: GraphBuilder, x: str, head: Head) -> None:
     g.name_last("embedding")
 
 
-def _pool(g: GraphBuilder, x: str, pooling: Pooling, *, scaled: bool) -> str:
+def _pool(g: GraphBuilder, name: str, x: str, pooling: Pooling, *, scaled: bool) -> str:
     """Shape: ``(batch, tokens, hidden)`` -> ``(batch, hidden)``; a sum instead of a mean unless ``scaled``."""
-    name = f"pool/{pooling}"
     if pooling in ("cls", "lasttoken"):
         return g.add("Gather", name, x, g.scalar(np.int64(0 if pooling == "cls" else -1)), axis=1)
     if pooling == "max":
@@ -57,6 +57,10 @@ def _dense(g: GraphBuilder, name: str, x: str, dense: Dense) -> str:
     matrix = dense.linear
     if isinstance(matrix, Linear) and dense.has_few_outputs:
         columns = np.ascontiguousarray(matrix.weight.T)
+        # Sums of another length are added in an order that depends on the row's place in the batch.
+        if missing := -columns.shape[1] % _LANES:
+            columns = np.pad(columns, ((0, 0), (0, missing)))
+            x = g.add("Pad", f"{name}/padded", x, g.integers(0, 0, 0, missing))
         rows = g.add("Unsqueeze", f"{name}/row", x, g.integers(1))
         products = g.add("Mul", f"{name}/products", rows, g.constant(f"{name}/weight", columns))
         summed = g.add("ReduceSum", f"{name}/sum", products, g.integers(-1), keepdims=0)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from tokenizers import Encoding
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
-from embedge.cuts import find_cuts
 from embedge.engine.shutdown import native
 from embedge.errors import BundleError, ProviderError
 from embedge.inputs import check_surrogates
@@ -173,6 +172,8 @@ class Tokenizer:
     @functools.cached_property
     def _cuts(self) -> re.Pattern[str] | None:
         """Where texts may be cut, ``None`` where that is not known; found when the first long text comes."""
+        from embedge.cuts import find_cuts  # takes 7 ms, and few starts meet a long text
+
         return find_cuts(self._tokenizer)
 
 

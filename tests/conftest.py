@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,13 @@ import pytest
 from embedge import Embedder
 from embedge_export import export
 from tests.cases import ROOT, MakeCheckpoint, calibrate_briefly, kept_bundle, write_checkpoint
+
+
+def pytest_configure() -> None:
+    """Signals are as in a terminal: a job in the background, or under nohup, inherits some as ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):  # Windows has none
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

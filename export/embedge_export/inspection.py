@@ -102,7 +102,7 @@ def describe(checkpoint: Checkpoint) -> Inspection:
         notes=checkpoint.notes,
         tokenizer=_tokenizer(checkpoint),
         vocabulary=checkpoint.vocabulary_size,
-        dtypes=tuple(sorted({tensor.dtype for tensor in tensors.values()})),
+        dtypes=tuple(sorted({tensor.dtype for tensor in tensors.values() if "float" in tensor.dtype})),
         weights=sum(path.stat().st_size for path in weights_files(checkpoint.directory)),
         bundle=None if reason else _bundle_bytes(checkpoint, fields, hidden),
     )

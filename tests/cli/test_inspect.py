@@ -29,7 +29,7 @@ def test_inspect_for_people(make_checkpoint: MakeCheckpoint, cli: Cli) -> None:
     assert rows["dense"] == "32 outputs"
     assert rows["normalised"] == "no"
     assert "query prompt" in cli.out
-    assert "a guess, since the directory is called like intfloat/multilingual-e5-base" in cli.out
+    assert "a guess, since it is called like intfloat/multilingual-e5-base" in cli.out
 
 
 def test_the_size_of_the_bundle_is_near(minilm: Path, bundle: Path) -> None:

@@ -302,7 +302,7 @@ def test_bad_weights_are_named(
         ("config.json", "has no config.json"),
         ("model.safetensors", "has no model.safetensors"),
         ("tokenizer.json", "has no tokenizer.json"),
-        ("1_Pooling/config.json", "pass pooling='cls' or 'mean'"),
+        ("1_Pooling/config.json", "pass pooling, such as 'cls' or 'mean'"),
     ],
 )
 def test_missing_files_are_named(make_checkpoint: MakeCheckpoint, tmp_path: Path, file: str, message: str) -> None:

@@ -50,10 +50,13 @@ def run(options: argparse.Namespace) -> int:
     for name, text in found.prompts.items():
         origin = f" ({found.prompts_from[name]})" if name in found.prompts_from else ""
         rows.append((f"{name} prompt", f"{text!r}{origin}"))
+    if found.default_prompt:
+        rows.append(("default prompt", found.default_prompt))
     rows += [
         ("tokenizer", f"{found.tokenizer}, {found.vocabulary} tokens"),
         ("weights", f"{', '.join(found.dtypes)}, {found.weights / 1e6:.1f} MB"),
         ("bundle", size),
+        *[("note", note) for note in found.notes],
     ]
     print_table(rows)
     return 0

@@ -86,7 +86,7 @@ from embedge import Embedder, ProviderError
 
 model = Embedder.load(sys.argv[1], threads=1)
 few = model.embed_query("runs without packed weights")
-texts = ["word " * 250] * 16
+texts = ["word " * 500] * 16
 
 def limited(megabytes, action):
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -107,7 +107,7 @@ limited(1000, lambda: model.embed(texts))
     assert (done.returncode, done.stderr) == (0, "")
     load, run, enough = done.stdout.splitlines()
     assert load.endswith("can't be loaded: there is too little memory (a limit of this process or its control group)")
-    assert run.startswith("ONNX Runtime failed on a text of 252 tokens: there is too little memory")
+    assert run.startswith("ONNX Runtime failed on a text of 502 tokens: there is too little memory")
     assert enough == "done"
 
 

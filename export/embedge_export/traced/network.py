@@ -139,8 +139,7 @@ def _values(path: Path, names: Sequence[str], calibration: Sequence[Sequence[int
 def _load(checkpoint: Checkpoint) -> Any:
     directory, kind = checkpoint.directory, checkpoint.config.get("model_type")
     if not (isinstance(kind, str) and kind in CONFIG_MAPPING):
-        own = ", and code that comes with a checkpoint is not run" if "auto_map" in checkpoint.config else ""
-        raise CheckpointError(f"{directory / 'config.json'}: transformers does not know model_type {kind!r}{own}")
+        raise CheckpointError(f"{directory / 'config.json'}: transformers does not know model_type {kind!r}")
     try:
         model, told = AutoModel.from_pretrained(
             directory, local_files_only=True, trust_remote_code=False, output_loading_info=True

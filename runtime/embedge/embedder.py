@@ -11,13 +11,8 @@ import numpy.typing as npt
 
 from embedge.errors import InputError
 from embedge.inputs import check_surrogates, plain_texts
-from embedge.loaded import LoadedModel, OnProgress, Overflow
-from embedge.progress import Progress
+from embedge.loaded import WINDOW, LoadedModel, OnProgress, Overflow
 from embedge.vectors import Dtype, FloatArray, check_form, encode, similarity
-
-# Texts taken at a time: enough to find equal lengths among them, few enough that memory stays constant and that a
-# progress line moves.
-_WINDOW = 1024
 
 
 class Embedder(LoadedModel):
@@ -241,29 +236,12 @@ class Embedder(LoadedModel):
         self, texts: Sequence[str], prompt: str, on_overflow: Overflow, progress: bool | OnProgress
     ) -> FloatArray:
         """Whole vectors of ``texts``."""
-        # One call, however many windows: close() waits for all of it.
-        work = functools.partial(self._embed_windows, texts, prompt, on_overflow, progress)
-        vectors, truncated = self._engine.calls.run(work)
+        run = functools.partial(self._embed, prompt=prompt, on_overflow=on_overflow)
+        vectors, truncated = self._run_all(texts, run, progress)
         self._warn_truncated(truncated, "text")
         return vectors
 
-    def _embed_windows(
-        self, texts: Sequence[str], prompt: str, on_overflow: Overflow, progress: bool | OnProgress
-    ) -> tuple[FloatArray, int]:
-        """Vectors of ``texts``, and how many were truncated."""
-        vectors = np.empty((len(texts), self.dimensions), np.float32)
-        truncated = 0
-        with Progress(len(texts), shown=progress is True) as line:
-            for first in range(0, len(texts), _WINDOW):
-                part = texts[first : first + _WINDOW]
-                vectors[first : first + _WINDOW], cut = self._embed(part, prompt, on_overflow, first=first)
-                truncated += cut
-                line.advance(len(part))
-                if not isinstance(progress, bool):
-                    progress(first + len(part), len(texts))
-        return vectors, truncated
-
-    def _embed(self, texts: Sequence[str], prompt: str, on_overflow: Overflow, *, first: int) -> tuple[FloatArray, int]:
+    def _embed(self, texts: Sequence[str], first: int, *, prompt: str, on_overflow: Overflow) -> tuple[FloatArray, int]:
         """Vectors of ``texts``, the first of which is number ``first`` of its call, and how many were truncated."""
         encoded = self._tokenizer.encode(texts, prompt=prompt, first=first)
         if encoded.truncated and on_overflow == "error":
@@ -279,13 +257,13 @@ class Embedder(LoadedModel):
     ) -> Iterator[npt.NDArray[Any]]:
         truncated = 0
         try:
-            for first in itertools.count(0, _WINDOW):
-                part = list(itertools.islice(texts, _WINDOW))
-                work = functools.partial(self._embed, part, prompt, on_overflow, first=first)
+            for first in itertools.count(0, WINDOW):
+                part = list(itertools.islice(texts, WINDOW))
+                work = functools.partial(self._embed, part, first, prompt=prompt, on_overflow=on_overflow)
                 vectors, cut = self._engine.calls.run(work)
                 truncated += cut
                 yield from self._encode(vectors, dimensions, dtype)
-                if len(part) < _WINDOW:
+                if len(part) < WINDOW:
                     return
         finally:
             self._warn_truncated(truncated, "text", stacklevel=3)

@@ -26,13 +26,7 @@ def plain_texts(texts: Iterable[str]) -> Iterator[str]:
     shape = getattr(texts, "shape", None)
     if isinstance(shape, tuple) and len(shape) != 1:
         raise TypeError(f"texts is {type(texts).__name__} of shape {shape}: pass one column, of shape (n,)")
-    try:
-        members = None if isinstance(texts, _NO_LISTS) else iter(texts)
-    except TypeError:
-        members = None
-    if members is None:
-        raise TypeError(f"texts is {type(texts).__name__}, not a list or another iterable of str in a fixed order")
-    return map(_plain, members, itertools.count())
+    return map(_plain, _members("texts", texts, "str"), itertools.count())
 
 
 def plain_pairs(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -42,13 +36,17 @@ def plain_pairs(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         TypeError: not an iterable of pairs, but a ``str``, ``bytes``, a mapping or a set.
         InputError: while iterating, a member that is not two texts, with its index.
     """
+    return map(_plain_pair, _members("pairs", pairs, "pairs of texts"), itertools.count())
+
+
+def _members(name: str, value: Iterable[object], what: str) -> Iterator[object]:
+    """An iterator over the argument ``name``; ``TypeError`` unless it is an iterable of ``what`` in a fixed order."""
     try:
-        members = None if isinstance(pairs, _NO_LISTS) else iter(pairs)
+        if not isinstance(value, _NO_LISTS):
+            return iter(value)
     except TypeError:
-        members = None
-    if members is None:
-        raise TypeError(f"pairs is {type(pairs).__name__}, not a list or another iterable of pairs of texts")
-    return map(_plain_pair, members, itertools.count())
+        pass
+    raise TypeError(f"{name} is {type(value).__name__}, not a list or another iterable of {what} in a fixed order")
 
 
 def _plain_pair(pair: object, index: int) -> tuple[str, str]:

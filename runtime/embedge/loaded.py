@@ -5,7 +5,9 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, TypeVar
+
+import numpy as np
 
 from embedge import engine
 from embedge.bundle import Bundle, hash_file
@@ -17,8 +19,16 @@ from embedge.engine.ort import CPU
 from embedge.errors import BundleCorrupt, BundleError
 from embedge.inputs import check_choice, whole_number
 from embedge.manifest import TOKENIZER, Manifest
+from embedge.progress import Progress
 from embedge.stamps import Stamp, stamp
 from embedge.tokenizer import Tokenizer
+from embedge.vectors import FloatArray
+
+_Item = TypeVar("_Item")
+
+# Texts or pairs taken at a time: enough to find equal lengths among them, few enough that memory stays constant and
+# that a progress line moves.
+WINDOW = 1024
 
 # More than machines have; ten times as many would bring one to a halt.
 _MOST_THREADS = 1024
@@ -176,6 +186,36 @@ class LoadedModel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _run_all(
+        self,
+        items: Sequence[_Item],
+        run: Callable[[Sequence[_Item], int], tuple[FloatArray, int]],
+        progress: bool | OnProgress,
+    ) -> tuple[FloatArray, int]:
+        """The rows that ``run`` gives for ``items``, and how many were truncated, as one call that close() waits for.
+
+        ``run`` gets as many items at a time as memory should hold, and the number of the first of them.
+        """
+        return self._engine.calls.run(lambda: self._run_windows(items, run, progress))
+
+    def _run_windows(
+        self,
+        items: Sequence[_Item],
+        run: Callable[[Sequence[_Item], int], tuple[FloatArray, int]],
+        progress: bool | OnProgress,
+    ) -> tuple[FloatArray, int]:
+        rows = np.empty((len(items), self.manifest.dimensions), np.float32)
+        truncated = 0
+        with Progress(len(items), shown=progress is True) as line:
+            for first in range(0, len(items), WINDOW):
+                part = items[first : first + WINDOW]
+                rows[first : first + WINDOW], cut = run(part, first)
+                truncated += cut
+                line.advance(len(part))
+                if not isinstance(progress, bool):
+                    progress(first + len(part), len(items))
+        return rows, truncated
 
     def _check_call(self, on_overflow: object, progress: object) -> None:
         """Raise for options of a call that are of the wrong type or outside their choices."""

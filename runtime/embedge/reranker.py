@@ -1,19 +1,14 @@
 """Queries and texts to scores."""
 
+import functools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from embedge.errors import InputError
 from embedge.inputs import plain_pairs, plain_texts, whole_number
 from embedge.loaded import LoadedModel, OnProgress, Overflow
-from embedge.progress import Progress
 from embedge.vectors import FloatArray
-
-# Pairs taken at a time, see embedge.embedder.
-_WINDOW = 1024
 
 
 @dataclass(frozen=True)
@@ -94,28 +89,19 @@ class Reranker(LoadedModel):
     ) -> FloatArray:
         """What :meth:`scores` returns."""
         self._check_call(on_overflow, progress)
-        scores, truncated = self._engine.calls.run(lambda: self._score_windows(pairs, on_overflow, progress))
+        run = functools.partial(self._score_some, on_overflow=on_overflow)
+        scores, truncated = self._run_all(pairs, run, progress)
         self._warn_truncated(truncated, "pair")
-        return scores
+        return scores[:, 0]
 
-    def _score_windows(
-        self, pairs: Sequence[tuple[str, str]], on_overflow: Overflow, progress: bool | OnProgress
+    def _score_some(
+        self, pairs: Sequence[tuple[str, str]], first: int, *, on_overflow: Overflow
     ) -> tuple[FloatArray, int]:
-        """Scores of pairs, and how many were truncated."""
-        scores = np.empty(len(pairs), np.float32)
-        truncated = 0
-        with Progress(len(pairs), shown=progress is True) as line:
-            for first in range(0, len(pairs), _WINDOW):
-                part = pairs[first : first + _WINDOW]
-                encoded = self._tokenizer.encode_pairs(part, first=first)
-                if encoded.truncated and on_overflow == "error":
-                    raise InputError(
-                        f"pairs[{first + encoded.truncated[0]}] has more than the model's {self.max_tokens} tokens; "
-                        "shorten it, or pass on_overflow='truncate'"
-                    )
-                scores[first : first + _WINDOW] = self._engine.run(encoded.ids)[:, 0]
-                truncated += len(encoded.truncated)
-                line.advance(len(part))
-                if not isinstance(progress, bool):
-                    progress(first + len(part), len(pairs))
-        return scores, truncated
+        """Scores of ``pairs``, the first of which is number ``first`` of its call, and how many were truncated."""
+        encoded = self._tokenizer.encode_pairs(pairs, first=first)
+        if encoded.truncated and on_overflow == "error":
+            raise InputError(
+                f"pairs[{first + encoded.truncated[0]}] has more than the model's {self.max_tokens} tokens; "
+                "shorten it, or pass on_overflow='truncate'"
+            )
+        return self._engine.run(encoded.ids), len(encoded.truncated)

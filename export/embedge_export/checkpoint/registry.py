@@ -1,5 +1,6 @@
 """Known models and families: ``models/registry.toml``, in a wheel a copy of it beside this module."""
 
+import functools
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,7 @@ def _as_directory(model_id: str) -> tuple[str, ...]:
     return tuple(model_id.replace("/", between) for between in ("_", "__", "--"))
 
 
+@functools.cache  # asked several times for each checkpoint
 def _registry() -> dict[str, Any]:
     place = next(place for place in _PLACES if place.is_file())
     return tomllib.loads(place.read_text(encoding="utf-8"))

@@ -159,6 +159,16 @@ class LoadedModel:
         """What the bundle says of itself."""
         return self._bundle.manifest
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What makes token ids of texts; for those who run the engine themselves, as the server does."""
+        return self._tokenizer
+
+    @property
+    def engine(self) -> Engine:
+        """What makes rows of token ids; see :attr:`tokenizer`."""
+        return self._engine
+
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[object, ...]]:
         return type(self)._load_again, (self.path, self.variant, *self._asked)
 

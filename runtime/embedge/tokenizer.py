@@ -10,7 +10,7 @@ from tokenizers import Encoding
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from embedge.engine.shutdown import native
-from embedge.errors import BundleError, ProviderError
+from embedge.errors import BundleError, InputError, ProviderError
 from embedge.inputs import check_surrogates
 from embedge.manifest import TokenizerFacts
 
@@ -88,6 +88,30 @@ class Tokenizer:
             behind = [token + facts.second for token in [*right, *facts.after]]
             ids.append([*facts.before, *left, *facts.between, *behind])
         return Encoded(ids, truncated)
+
+    def complete(self, ids: Sequence[Sequence[int]]) -> Encoded:
+        """Token ids that somebody else made, with the special tokens of a text around those that lack them.
+
+        Long ones are truncated as in :meth:`encode`.
+
+        Raises:
+            InputError: an id that the tokenizer does not have, with the index of its list.
+        """
+        before, after = list(self._facts.before), list(self._facts.after)
+        size = self._tokenizer.get_vocab_size()
+        whole: list[list[int]] = []
+        truncated = []
+        for index, given in enumerate(ids):
+            tokens = list(given)
+            if tokens and not (min(tokens) >= 0 and max(tokens) < size):
+                raise InputError(f"texts[{index}] has a token id that is not one of 0 to {size - 1}")
+            if not (tokens[: len(before)] == before and tokens[len(tokens) - len(after) :] == after):
+                tokens = [*before, *tokens, *after]
+            if len(tokens) > self.max_tokens:
+                truncated.append(index)
+                tokens = self._truncate(tokens)
+            whole.append(tokens)
+        return Encoded(whole, truncated)
 
     def _plain_ids(self, texts: Iterable[tuple[int, str]]) -> Iterator[list[int]]:
         """Ids of texts with their numbers, without special tokens; of long ones the end that is kept."""

@@ -1,0 +1,86 @@
+"""The models that are served, and which one a request means."""
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from embedge.embedder import Embedder
+from embedge.loaded import LoadedModel
+from embedge.reranker import Reranker
+from embedge.server.dialect import Refused
+
+_Model = TypeVar("_Model", bound=LoadedModel, covariant=True)
+
+
+@dataclass(frozen=True)
+class Served(Generic[_Model]):
+    """A model and what clients call it."""
+
+    name: str
+    model: _Model
+    since: int = field(default_factory=lambda: int(time.time()))
+    """When it was loaded, in seconds since 1970."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Which vectors these are: those of equal fingerprints may be compared. The variant and 16 digits of a hash."""
+        variant = self.model.variant
+        return f"{variant}-{hashlib.sha256(f'{self.model.manifest.identity()} {variant}'.encode()).hexdigest()[:16]}"
+
+
+class Models:
+    """Loaded models by the names that clients use."""
+
+    def __init__(self, models: Sequence[LoadedModel]) -> None:
+        """A model is known by the id of its checkpoint, the last part of that, and the name of its directory.
+
+        Raises:
+            ValueError: no model, or two with one name.
+        """
+        if not models:
+            raise ValueError("no model to serve")
+        ids = [model.manifest.source.id for model in models]
+        # Two variants or exports of one checkpoint are told apart by their directories.
+        names = [name if ids.count(name) == 1 else model.path.name for name, model in zip(ids, models, strict=True)]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two bundles are called {name}: rename the directory of one")
+        self._served = [Served(name, model) for name, model in zip(names, models, strict=True)]
+        self._by_name = {served.name: served for served in self._served}
+        for served in self._served:
+            for alias in (served.model.path.name, served.name.rpartition("/")[2]):
+                self._by_name.setdefault(alias, served)
+
+    def __iter__(self) -> Iterator[Served[LoadedModel]]:
+        return iter(self._served)
+
+    def get(self, name: str) -> Served[LoadedModel]:
+        """The model ``name``; ``Refused`` where there is none."""
+        # Clients of Ollama may put a tag behind a name.
+        found = self._by_name.get(name.removesuffix(":latest"))
+        if found is None:
+            have = ", ".join(served.name for served in self)
+            raise Refused("unknown_model", f"there is no model {name!r} here, but: {have}", field="model")
+        return found
+
+    def embedder(self, name: str | None) -> Served[Embedder]:
+        """The embedder ``name``, or the only one; ``Refused`` where there is none of the name, or it is a reranker."""
+        return self._find(name, Embedder, "embedding")
+
+    def reranker(self, name: str | None) -> Served[Reranker]:
+        """The reranker ``name``, or the only one; ``Refused`` as for :meth:`embedder`."""
+        return self._find(name, Reranker, "reranking")
+
+    def _find(self, name: str | None, kind: type[_Model], task: str) -> Served[_Model]:
+        if name is not None:
+            served = self.get(name)
+            if not isinstance(served.model, kind):
+                raise Refused("unknown_model", f"{name!r} is not for {task}", field="model")
+            return Served(served.name, served.model, served.since)
+        fitting = [served for served in self if isinstance(served.model, kind)]
+        if len(fitting) == 1:
+            return self._find(fitting[0].name, kind, task)
+        have = ", ".join(served.name for served in fitting) or "none"
+        raise Refused("unknown_model", f"the request names no model; models for {task} here: {have}", field="model")

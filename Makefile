@@ -69,7 +69,7 @@ clean:
 	touch $@
 
 .venv/dev: .venv/export
-	$(VENV)/pip install --quiet --editable ".[export,report]" --group dev
+	$(VENV)/pip install --quiet --editable ".[export,report,serve]" --group dev
 	touch $@
 
 .venv/docs: .venv/export

@@ -13,6 +13,7 @@ SOURCES = {"embedge": ROOT / "runtime", "embedge_export": ROOT / "export"}
 FLOORS = {
     "embedge": [
         ["cli"],
+        ["server"],
         ["checks"],
         ["fingerprint"],
         ["embedder", "reranker"],

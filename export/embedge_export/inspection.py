@@ -91,7 +91,7 @@ def describe(checkpoint: Checkpoint) -> Inspection:
         architecture=f"{config.get('model_type')}, {layers} layers, hidden size {hidden}",
         route=f"traced, since {reason}" if reason else "hand-written graph",
         pooling="+".join(head.pooling),
-        dense=tuple(len(dense.linear.bias) for dense in head.dense),
+        dense=tuple(dense.outputs for dense in head.dense),
         normalized=head.unit_length,
         similarity=checkpoint.similarity,
         dimensions=head.width(hidden),

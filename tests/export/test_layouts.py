@@ -7,16 +7,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from embedge import CheckpointError, Embedder
+from embedge import Bundle, CheckpointError, Embedder
 from embedge_export import checkpoint, export
 from embedge_export.checkpoint import registry
 from embedge_export.checkpoint.card import read_card
 from embedge_export.checkpoint.sources import find_known
 from embedge_export.checkpoint.stored import read_safetensors
 from embedge_export.inspection import inspect
+from embedge_export.measure import model_tokenizer
+from tests import random_encoders
 from tests.cases import MakeCheckpoint
-from tests.layouts import BARE, LAYOUTS, MEAN, SENTENCES, USUAL, Layout, dense_weights, pooling, write_layout
+from tests.layouts import (
+    BARE,
+    LAYOUTS,
+    MEAN,
+    SENTENCES,
+    USUAL,
+    Layout,
+    dense_weights,
+    norm_weights,
+    pooling,
+    write_layout,
+)
 
 TEXTS = [
     "A [MASK] and [mask]",
@@ -54,7 +68,7 @@ def test_a_dense_module_is_applied_after_the_pooling(make_checkpoint: MakeCheckp
 
 
 @pytest.mark.parametrize(
-    "name", ["LaBSE", "two dense", "dense to few", "dense to five of fifty", "cls and mean", "max pooling"]
+    "name", ["LaBSE", "two dense", "dense to few", "dense to five of fifty", "cls and mean", "max pooling", "ance"]
 )
 def test_int8_has_the_head_too(make_checkpoint: MakeCheckpoint, tmp_path: Path, name: str) -> None:
     source = write_layout(LAYOUTS[name], make_checkpoint)
@@ -315,6 +329,40 @@ def test_odd_dense_modules_are_named(
         export(source, tmp_path / "out", precision=["fp32"])
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"dimension": 63}, "dimension is 63, what comes before gives 64"),
+        ({"dimension": "64"}, "dimension is '64'"),
+        ({"eps": 1e-3}, "does not know what eps changes"),
+        ({"weights": {"norm.weight": np.ones(64, np.float32)}}, "a weight and a bias of 64 numbers"),
+        ({"weights": dict.fromkeys(["norm.weight", "norm.bias"], np.full(64, np.nan, np.float32))}, "NaN"),
+    ],
+    ids=str,
+)
+def test_odd_layer_norms_are_named(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    source = write_layout(LAYOUTS["ance"], make_checkpoint)
+    folder = source / "3_LayerNorm"
+    if "weights" in change:
+        save_file(change["weights"], folder / "model.safetensors")
+    else:
+        (folder / "config.json").write_text(json.dumps({"dimension": 64, **change}))
+    with pytest.raises(CheckpointError, match=told) as caught:
+        export(source, tmp_path / "out", precision=["fp32"])
+    assert "3_LayerNorm" in str(caught.value)
+
+
+def test_a_layer_norm_is_applied_where_it_stands(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    pooled, _ = embed(Layout(BARE, {"1_Pooling/config.json": pooling("cls")}), make_checkpoint, tmp_path, "pooled")
+    found, _ = embed(LAYOUTS["ance"], make_checkpoint, tmp_path, "ance")
+    dense, norm = dense_weights(64, 64, True), norm_weights(64)
+    x = pooled.astype(np.float64) @ dense["linear.weight"].T + dense["linear.bias"]
+    x = (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(found, x * norm["norm.weight"] + norm["norm.bias"], atol=1e-5)
+
+
 def test_an_adapter_has_to_be_merged(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     source = make_checkpoint()
     (source / "config.json").rename(source / "adapter_config.json")
@@ -322,21 +370,18 @@ def test_an_adapter_has_to_be_merged(make_checkpoint: MakeCheckpoint, tmp_path: 
         export(source, tmp_path / "out")
 
 
-@pytest.mark.parity
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_vectors_are_those_of_sentence_transformers(
-    make_checkpoint: MakeCheckpoint, tmp_path: Path, passages: list[str], name: str
-) -> None:
+def same_as_sentence_transformers(source: Path, place: Path, texts: list[str]) -> None:
+    """Token ids, cosines, lengths, dimensions and the similarity of the fp32 bundle of ``source``."""
     from sentence_transformers import SentenceTransformer
 
-    source = write_layout(LAYOUTS[name], make_checkpoint)
     reference = SentenceTransformer(str(source), device="cpu", local_files_only=True)
-    texts = [*passages[:20], *TEXTS, "Été à la Façade, ÉTÉ", " ".join(passages[:8])]
-    exported = export(source, tmp_path / "out", precision=["fp32"])
+    exported = export(source, place / "out", precision=["fp32"])
     assert exported.manifest.similarity == reference.similarity_fn_name
+    assert exported.manifest.dimensions == reference.get_sentence_embedding_dimension()
+    tokenizer = model_tokenizer(Bundle.open(exported.path))
+    expected_ids = [reference.tokenize([text])["input_ids"][0].tolist() for text in texts]
+    assert tokenizer.encode(texts).ids == expected_ids
     with Embedder.load(exported.path) as model:
-        assert exported.manifest.dimensions == reference.get_sentence_embedding_dimension()
         pairs = [
             (model.embed(texts), np.array([reference.encode_document(text) for text in texts])),
             (
@@ -349,3 +394,27 @@ def test_vectors_are_those_of_sentence_transformers(
         lengths = np.linalg.norm(found, axis=1), np.linalg.norm(expected, axis=1)
         assert ((found * expected).sum(axis=1) / lengths[0] / lengths[1]).min() >= 0.99999
         np.testing.assert_allclose(*lengths, rtol=1e-4)
+
+
+@pytest.mark.parity
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_vectors_are_those_of_sentence_transformers(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, passages: list[str], name: str
+) -> None:
+    texts = [*passages[:20], *TEXTS, "Été à la Façade, ÉTÉ", " ".join(passages[:8])]
+    same_as_sentence_transformers(write_layout(LAYOUTS[name], make_checkpoint), tmp_path, texts)
+
+
+@pytest.mark.parity
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["distiluse", "LaBSE", "ance", "prompts", "all weights pickled"])
+@pytest.mark.parametrize("model_type", ["distilbert", "roberta", "xlm-roberta"])
+def test_vectors_of_other_encoders_are_those_of_sentence_transformers(
+    tmp_path: Path, passages: list[str], model_type: str, name: str
+) -> None:
+    def make(folder: str, **config: Any) -> Path:
+        return random_encoders.write(tmp_path / folder, model_type, passages, **config)
+
+    texts = [*passages[:12], *TEXTS, "Été à la Façade, ÉTÉ", " ".join(passages[:8])]
+    same_as_sentence_transformers(write_layout(LAYOUTS[name], make), tmp_path, texts)

@@ -276,6 +276,19 @@ def write_reranker(source: Path, **config: Any) -> Path:
     return source
 
 
+def write_modern_reranker(source: Path, **config: Any) -> Path:
+    """Make a ModernBERT's reranker of the tiny BERT in ``source``, as far as it is read before it is traced."""
+    fields = json.loads((source / "config.json").read_text())
+    fields |= {"model_type": "modernbert", "architectures": ["ModernBertForSequenceClassification"]}
+    fields |= {"id2label": {"0": "LABEL_0"}, "classifier_pooling": "mean", **config}
+    (source / "config.json").write_text(json.dumps(fields))
+    (source / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    shapes = {"head.dense.weight": (WIDTH, WIDTH), "head.norm.weight": (WIDTH,), "classifier.weight": (1, WIDTH)}
+    tensors = {name: np.ones(shape, np.float32) for name, shape in {**shapes, "classifier.bias": (1,)}.items()}
+    save_file(tensors, source / "model.safetensors")
+    return source
+
+
 def write_trained_reranker(minilm: Path, directory: Path) -> Path:
     """A reranker of MiniLM's trained encoder, whose head is random and whose scores are not squeezed."""
     directory.mkdir()

@@ -106,9 +106,10 @@ def load(
         notes.append(f"{family.pooling or 'own'} pooling, {length}, {family.similarity}: {origin.reason}")
     tokenizer, facts = load_tokenizer(modules.encoder, vocabulary, lower_case=bool(settings.get("do_lower_case")))
     if task == "rerank":
-        facts = pair_facts(modules.encoder, tokenizer, facts, vocabulary)
+        types = vocabulary if families.has_token_types(config) else 0
+        facts = pair_facts(modules.encoder, tokenizer, facts, types)
         prompts = Prompts({}, None, {})  # those of an encoder are for vectors
-        head = Head(("cls",), read_scorer(root, modules.encoder, config, hidden), normalize=False)
+        head = read_scorer(root, modules.encoder, config, hidden)
     else:
         head = _head(root, modules, pooling, family, hidden, settings_of_all.get("truncate_dim"))
     return Checkpoint(

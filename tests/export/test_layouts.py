@@ -157,12 +157,40 @@ NONE = {"query": "", "document": ""}
     ids=str,
 )
 def test_prompts_are_the_checkpoints_else_its_familys(
-    make_checkpoint: MakeCheckpoint, tmp_path: Path, files: dict[str, Any], name: str, prompts: dict[str, str]
+    make_checkpoint: MakeCheckpoint, files: dict[str, Any], name: str, prompts: dict[str, str]
 ) -> None:
     config = files.get("config.json", {})
     others = {path: content for path, content in files.items() if path != "config.json"}
-    _, manifest = embed(Layout(USUAL, MEAN | others, config=config), make_checkpoint, tmp_path, name)
-    assert {kind: manifest.prompts[kind] for kind in ("query", "document")} == prompts
+    source = write_layout(Layout(USUAL, MEAN | others, config=config), make_checkpoint, name)
+    found = checkpoint.load(str(resize(source, 768 if "base" in name else 384))).prompts.texts
+    assert {kind: found[kind] for kind in ("query", "document")} == prompts
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "told"),
+    [
+        ({"_name_or_path": "intfloat/e5-small-v2"}, "tiny", "config.json names intfloat/e5-small-v2"),
+        ({}, "e5-small-v2", "it is called like intfloat/e5-small-v2"),
+    ],
+    ids=["by config.json", "by its name"],
+)
+def test_a_model_of_another_width_is_not_taken_for_one_of_the_same_name(
+    make_checkpoint: MakeCheckpoint, config: dict[str, Any], name: str, told: str
+) -> None:
+    source = write_layout(Layout(USUAL, MEAN, config=config), make_checkpoint, name)
+    found = checkpoint.load(str(source))
+    assert found.prompts.texts == NONE
+    assert found.notes == (f"{told}, but hidden_size is 64, not 384: not taken for it",)
+    assert checkpoint.load(str(source), query_prompt="q: ").notes == ()
+    (source / "modules.json").unlink()
+    assert checkpoint.load(str(source)).similarity == "cosine"
+
+
+def resize(source: Path, width: int) -> Path:
+    """Let ``config.json`` say that the encoder has this width, as far as it is read without its weights."""
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, "hidden_size": width}))
+    return source
 
 
 def test_a_model_trained_on_from_another_does_not_get_its_prompts(
@@ -175,11 +203,12 @@ def test_a_model_trained_on_from_another_does_not_get_its_prompts(
     assert found.source.license == "mit"
     assert 'pass --query-prompt "query: " --document-prompt "passage: "' in found.notes[0]
     (source / "README.md").write_text("---\nlicense: mit\n---\nbase_model: intfloat/e5-small-v2\n")
+    resize(source, 384)
     assert checkpoint.load(str(source)).prompts.texts == E5
 
 
 def test_a_guess_sets_no_similarity_where_modules_are_listed(make_checkpoint: MakeCheckpoint) -> None:
-    listed = write_layout(Layout(USUAL, MEAN), make_checkpoint, "contriever")
+    listed = resize(write_layout(Layout(USUAL, MEAN), make_checkpoint, "contriever"), 768)
     assert checkpoint.load(str(listed)).similarity == "cosine"
     (listed / "modules.json").unlink()
     alone = checkpoint.load(str(listed))
@@ -196,7 +225,7 @@ def test_a_model_in_the_hubs_cache_is_known_by_its_path(make_checkpoint: MakeChe
 
 def test_another_owners_model_of_the_same_name_is_a_guess(make_checkpoint: MakeCheckpoint) -> None:
     source = write_layout(Layout(USUAL, MEAN), make_checkpoint, f"models--acme--e5-base/snapshots/{'a' * 40}")
-    assert "a guess" in checkpoint.load(str(source)).prompts.origins["query"]
+    assert "a guess" in checkpoint.load(str(resize(source, 768))).prompts.origins["query"]
 
 
 def test_prompts_that_the_pooling_leaves_out_are_dropped_where_they_are_not_used(

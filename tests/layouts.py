@@ -5,10 +5,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
+
+from tests import torch_files
+from tests.stored import upper_halves, write_safetensors
 
 WIDTH = 64
 """That of the tiny BERT."""
@@ -24,6 +27,12 @@ class Layout:
     """JSON by path."""
     dense: tuple[tuple[str, int, int, str, bool], ...] = ()
     """Folder, inputs, outputs, activation, and whether it has a bias."""
+    norms: tuple[tuple[str, int], ...] = ()
+    """LayerNorm modules: folder and width."""
+    dense_type: Literal["F32", "F16", "BF16"] = "F32"
+    """The type of the numbers in the Dense modules."""
+    pickled: bool = False
+    """Whether weights are in ``pytorch_model.bin``."""
     move: str = ""
     """The folder that the encoder's files lie in."""
     config: dict[str, Any] = field(default_factory=dict)
@@ -121,6 +130,32 @@ LAYOUTS: dict[str, Layout] = {
     "dense with sigmoid": Layout(
         chain("Transformer", "Pooling", "Dense"), MEAN, (("2_Dense", WIDTH, 40, "activation.Sigmoid", True),)
     ),
+    "ance": Layout(
+        chain("Transformer", "Pooling", "Dense", "LayerNorm"),
+        {"1_Pooling/config.json": pooling("cls"), SENTENCES: {"similarity_fn_name": "dot"}},
+        (("2_Dense", WIDTH, WIDTH, "linear.Identity", True),),
+        (("3_LayerNorm", WIDTH),),
+    ),
+    "layer norm of the pooled": Layout(
+        chain("Transformer", "Pooling", "LayerNorm", "Dense", "Normalize"),
+        MEAN,
+        (("3_Dense", WIDTH, 32, "activation.Tanh", True),),
+        (("2_LayerNorm", WIDTH),),
+    ),
+    "layer norm of a sum": Layout(
+        chain("Transformer", "Pooling", "LayerNorm"),
+        {"1_Pooling/config.json": pooling("mean_sqrt_len_tokens")},
+        norms=(("2_LayerNorm", WIDTH),),
+    ),
+    "dense in float16": Layout(DENSE, MEAN, (("2_Dense", WIDTH, WIDTH, "activation.Tanh", True),), dense_type="F16"),
+    "dense in bfloat16": Layout(DENSE, MEAN, (("2_Dense", WIDTH, 32, "activation.Tanh", False),), dense_type="BF16"),
+    "all weights pickled": Layout(
+        chain("Transformer", "Pooling", "Dense", "LayerNorm"),
+        MEAN,
+        (("2_Dense", WIDTH, 32, "activation.Tanh", True),),
+        (("3_LayerNorm", 32),),
+        pickled=True,
+    ),
     "dropout": Layout(
         (*BARE, ("Dropout", "2_Dropout"), ("Normalize", "3_Normalize")),
         MEAN | {"2_Dropout/config.json": {"dropout": 0.1}},
@@ -190,7 +225,11 @@ def write_layout(layout: Layout, make_checkpoint: Callable[..., Path], name: str
             "activation_function": f"torch.nn.modules.{activation}",
         }
         (source / folder / "config.json").write_text(json.dumps(fields))
-        save_file(dense_weights(inputs, outputs, bias), source / folder / "model.safetensors")
+        _write_dense(source / folder / "model.safetensors", dense_weights(inputs, outputs, bias), layout.dense_type)
+    for folder, width in layout.norms:
+        (source / folder).mkdir()
+        (source / folder / "config.json").write_text(json.dumps({"dimension": width}))
+        save_file(norm_weights(width), source / folder / "model.safetensors")
     if layout.modules:
         listed = [
             {"idx": number, "name": str(number), "path": folder, "type": _class(kind)}
@@ -200,6 +239,9 @@ def write_layout(layout: Layout, make_checkpoint: Callable[..., Path], name: str
     for path, content in layout.files.items():
         (source / path).parent.mkdir(exist_ok=True)
         (source / path).write_text(json.dumps(content))
+    for weights in source.rglob("model.safetensors") if layout.pickled else ():
+        torch_files.write(weights.with_name("pytorch_model.bin"), load_file(weights))
+        weights.unlink()
     if layout.move:
         (source / layout.move).mkdir()
         for path in ("config.json", "tokenizer.json", "model.safetensors"):
@@ -209,6 +251,15 @@ def write_layout(layout: Layout, make_checkpoint: Callable[..., Path], name: str
 
 def _class(kind: str) -> str:
     return f"sentence_transformers.{kind}" if "." in kind else f"sentence_transformers.models.{kind}"
+
+
+def _write_dense(path: Path, weights: dict[str, Any], kind: str) -> None:
+    if kind == "BF16":
+        write_safetensors(path, kind, upper_halves(weights))
+    else:
+        write_safetensors(
+            path, kind, {name: array.astype({"F16": "<f2", "F32": "<f4"}[kind]) for name, array in weights.items()}
+        )
 
 
 def write_reranker(source: Path, **config: Any) -> Path:
@@ -221,6 +272,19 @@ def write_reranker(source: Path, **config: Any) -> Path:
     for name, shape in {"bert.pooler.dense": (width, width), "classifier": (1, width)}.items():
         tensors[f"{name}.weight"] = random.normal(0, 0.3, shape).astype(np.float32)
         tensors[f"{name}.bias"] = random.normal(0, 0.3, shape[:1]).astype(np.float32)
+    save_file(tensors, source / "model.safetensors")
+    return source
+
+
+def write_modern_reranker(source: Path, **config: Any) -> Path:
+    """Make a ModernBERT's reranker of the tiny BERT in ``source``, as far as it is read before it is traced."""
+    fields = json.loads((source / "config.json").read_text())
+    fields |= {"model_type": "modernbert", "architectures": ["ModernBertForSequenceClassification"]}
+    fields |= {"id2label": {"0": "LABEL_0"}, "classifier_pooling": "mean", **config}
+    (source / "config.json").write_text(json.dumps(fields))
+    (source / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    shapes = {"head.dense.weight": (WIDTH, WIDTH), "head.norm.weight": (WIDTH,), "classifier.weight": (1, WIDTH)}
+    tensors = {name: np.ones(shape, np.float32) for name, shape in {**shapes, "classifier.bias": (1,)}.items()}
     save_file(tensors, source / "model.safetensors")
     return source
 
@@ -240,3 +304,11 @@ def dense_weights(inputs: int, outputs: int, bias: bool) -> dict[str, np.ndarray
     if bias:
         weights["linear.bias"] = random.normal(0, 0.2, outputs).astype(np.float32)
     return weights
+
+
+def norm_weights(width: int) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+    """Likewise."""
+    random = np.random.default_rng(width)
+    return {
+        f"norm.{name}": random.normal(name == "weight", 0.3, width).astype(np.float32) for name in ("weight", "bias")
+    }

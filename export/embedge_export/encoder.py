@@ -154,13 +154,26 @@ class Dense:
     activation: DenseActivation
 
     @property
+    def outputs(self) -> int:
+        """The width of the vector that it gives."""
+        return len(self.linear.bias)
+
+    @property
     def has_few_outputs(self) -> bool:
         """Whether it stays in float32, and its outputs are summed one by one, over inputs padded with zeros.
 
         Float matrices of one column are multiplied by other kernels for one text than for several, which round
         differently; and a matrix as small as this gains nothing by int8.
         """
-        return len(self.linear.bias) <= _FEW_OUTPUTS
+        return self.outputs <= _FEW_OUTPUTS
+
+
+@dataclass(frozen=True)
+class HeadNorm:
+    """Layer normalisation of the vector of a text."""
+
+    norm: LayerNorm
+    epsilon: float
 
 
 @dataclass(frozen=True)
@@ -172,14 +185,19 @@ class Head:
     """
 
     pooling: tuple[Pooling, ...]
-    dense: tuple[Dense, ...] = ()
+    layers: tuple[Dense | HeadNorm, ...] = ()
     normalize: bool = True
     dimensions: int | None = None
 
     def width(self, hidden_size: int) -> int:
         """The dimensions of a text's vector."""
-        width = len(self.dense[-1].linear.bias) if self.dense else hidden_size * len(self.pooling)
+        width = self.dense[-1].outputs if self.dense else hidden_size * len(self.pooling)
         return min(width, self.dimensions or width)
+
+    @property
+    def dense(self) -> tuple[Dense, ...]:
+        """Those of the layers that have a matrix."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Dense))
 
     @property
     def first_token_only(self) -> bool:

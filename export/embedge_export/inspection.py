@@ -9,7 +9,7 @@ from embedge_export import checkpoint as checkpoints
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.checkpoint import config as families
 from embedge_export.checkpoint.weights import read_tensors, weights_files
-from embedge_export.encoder import Linear, Pooling
+from embedge_export.encoder import Dense, Linear, Pooling
 
 # A scale and a bias of float32 for each output; LayerNorms, positions and the smoothing's factors come to less.
 _BYTES_PER_OUTPUT = 8
@@ -29,8 +29,8 @@ class Inspection:
     route: str
     """``"hand-written graph"``, or that it has to be traced, and why."""
     pooling: str
-    dense: tuple[int, ...]
-    """The outputs of each Dense module."""
+    head: tuple[str, ...]
+    """What follows the pooling: Dense modules, with their outputs, and LayerNorms."""
     normalized: bool
     similarity: str
     dimensions: int
@@ -91,7 +91,9 @@ def describe(checkpoint: Checkpoint) -> Inspection:
         architecture=f"{config.get('model_type')}, {layers} layers, hidden size {hidden}",
         route=f"traced, since {reason}" if reason else "hand-written graph",
         pooling="+".join(head.pooling),
-        dense=tuple(len(dense.linear.bias) for dense in head.dense),
+        head=tuple(
+            f"Dense, {each.outputs} outputs" if isinstance(each, Dense) else "LayerNorm" for each in head.layers
+        ),
         normalized=head.unit_length,
         similarity=checkpoint.similarity,
         dimensions=head.width(hidden),

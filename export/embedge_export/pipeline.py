@@ -165,9 +165,12 @@ def _load_network(checkpoint: Checkpoint, via: str, precision: Sequence[str], st
     reason = families.not_written(checkpoint.config)
     if via == "auto" and reason is None:
         return HandWritten.load(checkpoint)
-    if checkpoint.task == "rerank":
-        raise ExportError(f"{checkpoint.directory / 'config.json'}: rerankers have a hand-written graph or none")
     why = f"{reason}, so it has to be traced" if reason else "tracing it was asked for"
+    if checkpoint.tokenizer_facts.second:
+        raise ExportError(
+            f"{checkpoint.directory / 'config.json'}: {why}, and a reranker with token types (type_vocab_size) has a "
+            "hand-written graph or none"
+        )
     if "fp16" in precision:
         raise ExportError(f"{checkpoint.directory / 'config.json'}: {why}, and fp16 is for hand-written graphs only")
     try:

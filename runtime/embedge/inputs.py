@@ -52,17 +52,17 @@ def _members(name: str, value: Iterable[object], what: str) -> Iterator[object]:
 def _plain_pair(pair: object, index: int) -> tuple[str, str]:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise InputError(f"pairs[{index}] is {type(pair).__name__}, not two texts: pass (query, text)")
-    return _plain(pair[0], index), _plain(pair[1], index)
+    return _plain(pair[0], index, "a text of pairs"), _plain(pair[1], index, "a text of pairs")
 
 
-def _plain(text: object, index: int) -> str:
+def _plain(text: object, index: int, list_name: str = "texts") -> str:
     if type(text) is str:
         return text
     if not isinstance(text, str) and hasattr(text, "as_py"):  # a scalar of Arrow
         text = text.as_py()
     if not isinstance(text, str):
         raise InputError(
-            f"texts[{index}] is {type(text).__name__}, not str; convert it, and leave out or fill missing values"
+            f"{list_name}[{index}] is {type(text).__name__}, not str; convert it, and leave out or fill missing values"
         )
     return str.__str__(text)
 

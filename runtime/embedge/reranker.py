@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from embedge.errors import InputError
-from embedge.inputs import plain_pairs, plain_texts, whole_number
+from embedge.inputs import check_surrogates, plain_pairs, plain_texts, whole_number
 from embedge.loaded import LoadedModel, OnProgress, Overflow
 from embedge.vectors import FloatArray
 
@@ -59,7 +59,7 @@ class Reranker(LoadedModel):
             ValueError: an option outside its choices.
         """
         members = list(plain_pairs(pairs))
-        return self._score(members, on_overflow, progress)
+        return self._score(members, on_overflow, progress, list_name="pairs")
 
     def rank(
         self,
@@ -72,36 +72,38 @@ class Reranker(LoadedModel):
     ) -> list[Ranked]:
         """The texts from the best answer to ``query`` down, the first ``top`` of them; equal scores in their order.
 
-        Options and errors are those of :meth:`scores`.
+        Options and errors are those of :meth:`scores`; messages name the query, or the index of the text.
         """
         if not isinstance(query, str):
             raise TypeError(f"query is {type(query).__name__}, not str")
         top = None if top is None else whole_number("top", top)
         if top is not None and top < 0:
             raise ValueError(f"top={top}: give how many texts to return, or None for all")
-        members = [(str.__str__(query), text) for text in plain_texts(texts)]
-        scores = self._score(members, on_overflow, progress)
+        query = str.__str__(query)
+        check_surrogates("query", query)
+        members = [(query, text) for text in plain_texts(texts)]
+        scores = self._score(members, on_overflow, progress, list_name="texts")
         best = (-scores).argsort(kind="stable")[:top]
         return [Ranked(int(index), float(scores[index])) for index in best]
 
     def _score(
-        self, pairs: Sequence[tuple[str, str]], on_overflow: Overflow, progress: bool | OnProgress
+        self, pairs: Sequence[tuple[str, str]], on_overflow: Overflow, progress: bool | OnProgress, *, list_name: str
     ) -> FloatArray:
-        """What :meth:`scores` returns."""
+        """What :meth:`scores` returns; ``list_name`` is what messages call the caller's list."""
         self._check_call(on_overflow, progress)
-        run = functools.partial(self._score_some, on_overflow=on_overflow)
+        run = functools.partial(self._score_some, on_overflow=on_overflow, list_name=list_name)
         scores, truncated = self._run_all(pairs, run, progress)
         self._warn_truncated(truncated, "pair")
         return scores[:, 0]
 
     def _score_some(
-        self, pairs: Sequence[tuple[str, str]], first: int, *, on_overflow: Overflow
+        self, pairs: Sequence[tuple[str, str]], first: int, *, on_overflow: Overflow, list_name: str
     ) -> tuple[FloatArray, int]:
         """Scores of ``pairs``, the first of which is number ``first`` of its call, and how many were truncated."""
-        encoded = self._tokenizer.encode_pairs(pairs, first=first)
+        encoded = self._tokenizer.encode_pairs(pairs, first=first, list_name=list_name)
         if encoded.truncated and on_overflow == "error":
             raise InputError(
-                f"pairs[{first + encoded.truncated[0]}] has more than the model's {self.max_tokens} tokens; "
-                "shorten it, or pass on_overflow='truncate'"
+                f"the pair at {list_name}[{first + encoded.truncated[0]}] has more than the model's {self.max_tokens} "
+                "tokens; shorten it, or pass on_overflow='truncate'"
             )
         return self._engine.run(encoded.ids), len(encoded.truncated)

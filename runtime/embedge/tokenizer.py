@@ -68,20 +68,23 @@ class Tokenizer:
                 ids.append(tokens)
         return Encoded(ids, truncated)
 
-    def encode_pairs(self, pairs: Sequence[tuple[str, str]], *, first: int = 0) -> Encoded:
-        """Token ids of each pair, as one text; errors as in :meth:`encode`.
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]], *, first: int = 0, list_name: str = "pairs") -> Encoded:
+        """Token ids of each pair, as one text; errors as in :meth:`encode`, which call the caller's list ``list_name``.
 
         Pairs of more than ``max_tokens`` lose tokens of the longer text, until both are of one length, then of both:
         what tokenizers calls ``longest_first``.
         """
         facts = self._facts
         room = self.max_tokens - len(facts.before) - len(facts.between) - len(facts.after)
-        numbered = dict(zip(dict.fromkeys(left for left, _ in pairs), range(first, first + len(pairs)), strict=False))
-        lefts = dict(zip(numbered, self._plain_ids((index, left) for left, index in numbered.items()), strict=True))
-        rights = self._plain_ids((index, right) for index, (_, right) in enumerate(pairs, first))
+        numbered: dict[str, int] = {}
+        for index, (query, _) in enumerate(pairs, first):
+            numbered.setdefault(query, index)
+        queries = ((index, query) for query, index in numbered.items())
+        lefts = dict(zip(numbered, self._plain_ids(queries, list_name), strict=True))
+        rights = self._plain_ids(((index, right) for index, (_, right) in enumerate(pairs, first)), list_name)
         ids, truncated = [], []
-        for number, ((text, _), right) in enumerate(zip(pairs, rights, strict=True)):
-            left = lefts[text]
+        for number, ((query, _), right) in enumerate(zip(pairs, rights, strict=True)):
+            left = lefts[query]
             if len(left) + len(right) > room:
                 truncated.append(number)
                 left, right = self._shorten(left, right, room)
@@ -113,10 +116,10 @@ class Tokenizer:
             whole.append(tokens)
         return Encoded(whole, truncated)
 
-    def _plain_ids(self, texts: Iterable[tuple[int, str]]) -> Iterator[list[int]]:
+    def _plain_ids(self, texts: Iterable[tuple[int, str]], list_name: str) -> Iterator[list[int]]:
         """Ids of texts with their numbers, without special tokens; of long ones the end that is kept."""
-        for window in _windows((index, self._kept(text, index)) for index, text in texts):
-            yield from (encoding.ids for encoding in self._encode(window, special=False))
+        for window in _windows((index, self._kept(text, index, list_name)) for index, text in texts):
+            yield from (encoding.ids for encoding in self._encode(window, special=False, list_name=list_name))
 
     def _shorten(self, left: list[int], right: list[int], room: int) -> tuple[list[int], list[int]]:
         shorter = min(len(left), len(right))
@@ -144,13 +147,13 @@ class Tokenizer:
             return [*ids[:before], *ids[behind - room : behind], *ids[behind:]]
         return [*ids[: before + room], *ids[behind:]]
 
-    def _encode(self, texts: Sequence[tuple[int, str]], *, special: bool) -> list[Encoding]:
-        """Of texts with their numbers."""
+    def _encode(self, texts: Sequence[tuple[int, str]], *, special: bool, list_name: str = "texts") -> list[Encoding]:
+        """Of texts with their numbers in the list that messages call ``list_name``."""
         try:
             return native(lambda: self._encode_now([text for _, text in texts], special))
         except TypeError:
             for index, text in texts:
-                check_surrogates(f"texts[{index}]", text)
+                check_surrogates(f"{list_name}[{index}]", text)
             raise
 
     def _encode_now(self, texts: Sequence[str], special: bool) -> list[Encoding]:
@@ -166,7 +169,7 @@ class Tokenizer:
                 "no further thread can be started here (a limit of processes); load the bundle with threads=1"
             ) from exc
 
-    def _kept(self, text: str, index: int) -> str:
+    def _kept(self, text: str, index: int, list_name: str = "texts") -> str:
         """The shortest end of a long text, by doubling, that holds more than ``max_tokens`` tokens."""
         size = 32 * self.max_tokens
         while len(text) > 2 * size:
@@ -174,8 +177,10 @@ class Tokenizer:
                 part = text[: self._cut(text, size)]
             else:
                 part = text[self._cut(text, len(text) - size) :]
-            if len(part) < len(text) and len(self._encode([(index, part)], special=True)[0]) > self.max_tokens:
-                return part
+            if len(part) < len(text):
+                (encoding,) = self._encode([(index, part)], special=True, list_name=list_name)
+                if len(encoding) > self.max_tokens:
+                    return part
             size *= 2
         return text
 

@@ -1,6 +1,7 @@
 """``embedge inspect``: what a checkpoint is, before anything is written."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from embedge_export import export, inspect
@@ -24,12 +25,20 @@ def test_inspect_says_what_an_export_would_make(make_checkpoint: MakeCheckpoint,
 
 
 def test_inspect_for_people(make_checkpoint: MakeCheckpoint, cli: Cli) -> None:
-    assert cli("inspect", write_layout(LAYOUTS["distiluse"], make_checkpoint, "multilingual-e5-base")) == 0
+    config = {"hidden_size": 384, "num_hidden_layers": 1}
+    layout = replace(LAYOUTS["distiluse"], dense=(("2_Dense", 384, 32, "activation.Tanh", True),), config=config)
+    assert cli("inspect", write_layout(layout, make_checkpoint, "multilingual-e5-small")) == 0
     rows = dict(line.split(maxsplit=1) for line in cli.out.splitlines() if not line.startswith(("query", "document")))
-    assert rows["dense"] == "32 outputs"
+    assert rows["head"] == "Dense, 32 outputs"
     assert rows["normalised"] == "no"
     assert "query prompt" in cli.out
-    assert "a guess, since it is called like intfloat/multilingual-e5-base" in cli.out
+    assert "a guess, since it is called like intfloat/multilingual-e5-small" in cli.out
+
+
+def test_a_layer_norm_behind_the_pooling_is_shown(make_checkpoint: MakeCheckpoint, cli: Cli) -> None:
+    assert cli("inspect", write_layout(LAYOUTS["ance"], make_checkpoint, "tiny")) == 0
+    head = [line.split(maxsplit=1)[1] for line in cli.out.splitlines() if line.startswith("head")]
+    assert head[-1] == "LayerNorm"
 
 
 def test_the_size_of_the_bundle_is_near(minilm: Path, bundle: Path) -> None:

@@ -7,16 +7,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from embedge import CheckpointError, Embedder
+from embedge import Bundle, CheckpointError, Embedder
 from embedge_export import checkpoint, export
 from embedge_export.checkpoint import registry
 from embedge_export.checkpoint.card import read_card
 from embedge_export.checkpoint.sources import find_known
 from embedge_export.checkpoint.stored import read_safetensors
 from embedge_export.inspection import inspect
+from embedge_export.measure import model_tokenizer
+from tests import random_encoders
 from tests.cases import MakeCheckpoint
-from tests.layouts import BARE, LAYOUTS, MEAN, SENTENCES, USUAL, Layout, dense_weights, pooling, write_layout
+from tests.layouts import (
+    BARE,
+    LAYOUTS,
+    MEAN,
+    SENTENCES,
+    USUAL,
+    Layout,
+    dense_weights,
+    norm_weights,
+    pooling,
+    write_layout,
+)
 
 TEXTS = [
     "A [MASK] and [mask]",
@@ -54,7 +68,7 @@ def test_a_dense_module_is_applied_after_the_pooling(make_checkpoint: MakeCheckp
 
 
 @pytest.mark.parametrize(
-    "name", ["LaBSE", "two dense", "dense to few", "dense to five of fifty", "cls and mean", "max pooling"]
+    "name", ["LaBSE", "two dense", "dense to few", "dense to five of fifty", "cls and mean", "max pooling", "ance"]
 )
 def test_int8_has_the_head_too(make_checkpoint: MakeCheckpoint, tmp_path: Path, name: str) -> None:
     source = write_layout(LAYOUTS[name], make_checkpoint)
@@ -143,12 +157,40 @@ NONE = {"query": "", "document": ""}
     ids=str,
 )
 def test_prompts_are_the_checkpoints_else_its_familys(
-    make_checkpoint: MakeCheckpoint, tmp_path: Path, files: dict[str, Any], name: str, prompts: dict[str, str]
+    make_checkpoint: MakeCheckpoint, files: dict[str, Any], name: str, prompts: dict[str, str]
 ) -> None:
     config = files.get("config.json", {})
     others = {path: content for path, content in files.items() if path != "config.json"}
-    _, manifest = embed(Layout(USUAL, MEAN | others, config=config), make_checkpoint, tmp_path, name)
-    assert {kind: manifest.prompts[kind] for kind in ("query", "document")} == prompts
+    source = write_layout(Layout(USUAL, MEAN | others, config=config), make_checkpoint, name)
+    found = checkpoint.load(str(resize(source, 768 if "base" in name else 384))).prompts.texts
+    assert {kind: found[kind] for kind in ("query", "document")} == prompts
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "told"),
+    [
+        ({"_name_or_path": "intfloat/e5-small-v2"}, "tiny", "config.json names intfloat/e5-small-v2"),
+        ({}, "e5-small-v2", "it is called like intfloat/e5-small-v2"),
+    ],
+    ids=["by config.json", "by its name"],
+)
+def test_a_model_of_another_width_is_not_taken_for_one_of_the_same_name(
+    make_checkpoint: MakeCheckpoint, config: dict[str, Any], name: str, told: str
+) -> None:
+    source = write_layout(Layout(USUAL, MEAN, config=config), make_checkpoint, name)
+    found = checkpoint.load(str(source))
+    assert found.prompts.texts == NONE
+    assert found.notes == (f"{told}, but hidden_size is 64, not 384: not taken for it",)
+    assert checkpoint.load(str(source), query_prompt="q: ").notes == ()
+    (source / "modules.json").unlink()
+    assert checkpoint.load(str(source)).similarity == "cosine"
+
+
+def resize(source: Path, width: int) -> Path:
+    """Let ``config.json`` say that the encoder has this width, as far as it is read without its weights."""
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, "hidden_size": width}))
+    return source
 
 
 def test_a_model_trained_on_from_another_does_not_get_its_prompts(
@@ -161,11 +203,12 @@ def test_a_model_trained_on_from_another_does_not_get_its_prompts(
     assert found.source.license == "mit"
     assert 'pass --query-prompt "query: " --document-prompt "passage: "' in found.notes[0]
     (source / "README.md").write_text("---\nlicense: mit\n---\nbase_model: intfloat/e5-small-v2\n")
+    resize(source, 384)
     assert checkpoint.load(str(source)).prompts.texts == E5
 
 
 def test_a_guess_sets_no_similarity_where_modules_are_listed(make_checkpoint: MakeCheckpoint) -> None:
-    listed = write_layout(Layout(USUAL, MEAN), make_checkpoint, "contriever")
+    listed = resize(write_layout(Layout(USUAL, MEAN), make_checkpoint, "contriever"), 768)
     assert checkpoint.load(str(listed)).similarity == "cosine"
     (listed / "modules.json").unlink()
     alone = checkpoint.load(str(listed))
@@ -182,7 +225,7 @@ def test_a_model_in_the_hubs_cache_is_known_by_its_path(make_checkpoint: MakeChe
 
 def test_another_owners_model_of_the_same_name_is_a_guess(make_checkpoint: MakeCheckpoint) -> None:
     source = write_layout(Layout(USUAL, MEAN), make_checkpoint, f"models--acme--e5-base/snapshots/{'a' * 40}")
-    assert "a guess" in checkpoint.load(str(source)).prompts.origins["query"]
+    assert "a guess" in checkpoint.load(str(resize(source, 768))).prompts.origins["query"]
 
 
 def test_prompts_that_the_pooling_leaves_out_are_dropped_where_they_are_not_used(
@@ -315,6 +358,40 @@ def test_odd_dense_modules_are_named(
         export(source, tmp_path / "out", precision=["fp32"])
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"dimension": 63}, "dimension is 63, what comes before gives 64"),
+        ({"dimension": "64"}, "dimension is '64'"),
+        ({"eps": 1e-3}, "does not know what eps changes"),
+        ({"weights": {"norm.weight": np.ones(64, np.float32)}}, "a weight and a bias of 64 numbers"),
+        ({"weights": dict.fromkeys(["norm.weight", "norm.bias"], np.full(64, np.nan, np.float32))}, "NaN"),
+    ],
+    ids=str,
+)
+def test_odd_layer_norms_are_named(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    source = write_layout(LAYOUTS["ance"], make_checkpoint)
+    folder = source / "3_LayerNorm"
+    if "weights" in change:
+        save_file(change["weights"], folder / "model.safetensors")
+    else:
+        (folder / "config.json").write_text(json.dumps({"dimension": 64, **change}))
+    with pytest.raises(CheckpointError, match=told) as caught:
+        export(source, tmp_path / "out", precision=["fp32"])
+    assert "3_LayerNorm" in str(caught.value)
+
+
+def test_a_layer_norm_is_applied_where_it_stands(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    pooled, _ = embed(Layout(BARE, {"1_Pooling/config.json": pooling("cls")}), make_checkpoint, tmp_path, "pooled")
+    found, _ = embed(LAYOUTS["ance"], make_checkpoint, tmp_path, "ance")
+    dense, norm = dense_weights(64, 64, True), norm_weights(64)
+    x = pooled.astype(np.float64) @ dense["linear.weight"].T + dense["linear.bias"]
+    x = (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(found, x * norm["norm.weight"] + norm["norm.bias"], atol=1e-5)
+
+
 def test_an_adapter_has_to_be_merged(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     source = make_checkpoint()
     (source / "config.json").rename(source / "adapter_config.json")
@@ -322,21 +399,18 @@ def test_an_adapter_has_to_be_merged(make_checkpoint: MakeCheckpoint, tmp_path: 
         export(source, tmp_path / "out")
 
 
-@pytest.mark.parity
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_vectors_are_those_of_sentence_transformers(
-    make_checkpoint: MakeCheckpoint, tmp_path: Path, passages: list[str], name: str
-) -> None:
+def same_as_sentence_transformers(source: Path, place: Path, texts: list[str]) -> None:
+    """Token ids, cosines, lengths, dimensions and the similarity of the fp32 bundle of ``source``."""
     from sentence_transformers import SentenceTransformer
 
-    source = write_layout(LAYOUTS[name], make_checkpoint)
     reference = SentenceTransformer(str(source), device="cpu", local_files_only=True)
-    texts = [*passages[:20], *TEXTS, "Été à la Façade, ÉTÉ", " ".join(passages[:8])]
-    exported = export(source, tmp_path / "out", precision=["fp32"])
+    exported = export(source, place / "out", precision=["fp32"])
     assert exported.manifest.similarity == reference.similarity_fn_name
+    assert exported.manifest.dimensions == reference.get_sentence_embedding_dimension()
+    tokenizer = model_tokenizer(Bundle.open(exported.path))
+    expected_ids = [reference.tokenize([text])["input_ids"][0].tolist() for text in texts]
+    assert tokenizer.encode(texts).ids == expected_ids
     with Embedder.load(exported.path) as model:
-        assert exported.manifest.dimensions == reference.get_sentence_embedding_dimension()
         pairs = [
             (model.embed(texts), np.array([reference.encode_document(text) for text in texts])),
             (
@@ -349,3 +423,27 @@ def test_vectors_are_those_of_sentence_transformers(
         lengths = np.linalg.norm(found, axis=1), np.linalg.norm(expected, axis=1)
         assert ((found * expected).sum(axis=1) / lengths[0] / lengths[1]).min() >= 0.99999
         np.testing.assert_allclose(*lengths, rtol=1e-4)
+
+
+@pytest.mark.parity
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_vectors_are_those_of_sentence_transformers(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, passages: list[str], name: str
+) -> None:
+    texts = [*passages[:20], *TEXTS, "Été à la Façade, ÉTÉ", " ".join(passages[:8])]
+    same_as_sentence_transformers(write_layout(LAYOUTS[name], make_checkpoint), tmp_path, texts)
+
+
+@pytest.mark.parity
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["distiluse", "LaBSE", "ance", "prompts", "all weights pickled"])
+@pytest.mark.parametrize("model_type", ["distilbert", "roberta", "xlm-roberta"])
+def test_vectors_of_other_encoders_are_those_of_sentence_transformers(
+    tmp_path: Path, passages: list[str], model_type: str, name: str
+) -> None:
+    def make(folder: str, **config: Any) -> Path:
+        return random_encoders.write(tmp_path / folder, model_type, passages, **config)
+
+    texts = [*passages[:12], *TEXTS, "Été à la Façade, ÉTÉ", " ".join(passages[:8])]
+    same_as_sentence_transformers(write_layout(LAYOUTS[name], make), tmp_path, texts)

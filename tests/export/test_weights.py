@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tracemalloc
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from embedge_export.checkpoint.weights import load_encoder, read_tensors
 from embedge_export.encoder import Encoder
 from tests import torch_files
 from tests.cases import random_weights
+from tests.stored import upper_halves, write_safetensors
 from tests.torch_files import Call, Name, Persistent, operations, pickled
 
 CONFIG = {
@@ -60,21 +61,6 @@ def expected(tmp_path: Path) -> bytes:
     (tmp_path / "plain").mkdir()
     save_file(WEIGHTS, tmp_path / "plain" / "model.safetensors")
     return numbers(load(tmp_path / "plain"))
-
-
-def write_safetensors(path: Path, kind: str, arrays: Mapping[str, Any]) -> None:
-    """``arrays`` hold the bits of numbers of this type, which numpy may not have."""
-    header, end = {}, 0
-    for name, array in arrays.items():
-        header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": [end, end + array.nbytes]}
-        end += array.nbytes
-    text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(array.tobytes() for array in arrays.values()))
-
-
-def upper_halves(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """The bfloat16 numbers that these are rounded down to."""
-    return {name: (array.view(np.uint32) >> 16).astype(np.uint16) for name, array in arrays.items()}
 
 
 # pytorch_model.bin

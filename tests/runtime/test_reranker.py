@@ -71,13 +71,30 @@ def test_long_pairs_are_truncated_on_the_longer_side_and_counted(reranker: Reran
         (None, TypeError, "pairs is NoneType"),
         ([("a", "b"), "ab"], InputError, r"pairs\[1\] is str, not two texts"),
         ([("a",)], InputError, r"pairs\[0\]"),
-        ([("a", None)], InputError, r"texts\[0\] is NoneType"),
-        ([("a", "b"), ("a", "\ud83d")], InputError, r"texts\[1\] has half of a surrogate pair"),
+        ([("a", None)], InputError, r"a text of pairs\[0\] is NoneType"),
+        ([("a", "b"), ("a", "\ud83d")], InputError, r"^pairs\[1\] has half of a surrogate pair"),
+        ([("a", "b"), ("a", "c"), ("\ud83d", "d")], InputError, r"^pairs\[2\] has half of a surrogate pair"),
+        ([("a", "b"), ("\ud83d" * 9999, "c")], InputError, r"^pairs\[1\] has half of a surrogate pair"),
     ],
 )
 def test_what_is_no_pair_is_named(reranker: Reranker, pairs: Any, error: type[Exception], told: str) -> None:
     with pytest.raises(error, match=told):
         reranker.scores(pairs)
+
+
+@pytest.mark.parametrize(
+    ("query", "texts", "told"),
+    [
+        ("\ud83d", ["a", "b"], "^query has half of a surrogate pair"),
+        ("\ud83d", [], "^query has half of a surrogate pair"),
+        ("a", ["b", "c", "\ud83d"], r"^texts\[2\] has half of a surrogate pair"),
+        ("a", ["b", "bread rises " * 100], r"^the pair at texts\[1\] has more than the model's 64 tokens"),
+    ],
+    ids=["query", "query alone", "text", "long text"],
+)
+def test_a_ranking_names_the_query_or_the_text(reranker: Reranker, query: str, texts: list[str], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        reranker.rank(query, texts, on_overflow="error")
 
 
 def test_wrong_options_are_named(reranker: Reranker) -> None:

@@ -1,7 +1,7 @@
 """The small files of a checkpoint, a directory in the Hugging Face layout or a hub id, as a :class:`Checkpoint`."""
 
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from embedge.inputs import whole_number
 from embedge.manifest import Source, TokenizerFacts
 from embedge_export.checkpoint import config as families
 from embedge_export.checkpoint.card import read_card
-from embedge_export.checkpoint.dense import read_dense
+from embedge_export.checkpoint.dense import read_dense, read_norm
 from embedge_export.checkpoint.files import read_object
 from embedge_export.checkpoint.kinds import Task, find_task, read_config
 from embedge_export.checkpoint.limits import read_limit
@@ -23,7 +23,7 @@ from embedge_export.checkpoint.scorer import read_scorer
 from embedge_export.checkpoint.sources import find, find_known, find_origin, hub_id
 from embedge_export.checkpoint.tokenizer import load_tokenizer
 from embedge_export.checkpoint.weights import weights_files
-from embedge_export.encoder import POOLINGS, Dense, Head, Pooling
+from embedge_export.encoder import POOLINGS, Head, Pooling
 
 __all__ = ["Checkpoint", "hub_id", "load"]
 
@@ -106,9 +106,10 @@ def load(
         notes.append(f"{family.pooling or 'own'} pooling, {length}, {family.similarity}: {origin.reason}")
     tokenizer, facts = load_tokenizer(modules.encoder, vocabulary, lower_case=bool(settings.get("do_lower_case")))
     if task == "rerank":
-        facts = pair_facts(modules.encoder, tokenizer, facts, vocabulary)
+        types = vocabulary if families.has_token_types(config) else 0
+        facts = pair_facts(modules.encoder, tokenizer, facts, types)
         prompts = Prompts({}, None, {})  # those of an encoder are for vectors
-        head = Head(("cls",), read_scorer(root, modules.encoder, config, hidden), normalize=False)
+        head = read_scorer(root, modules.encoder, config, hidden)
     else:
         head = _head(root, modules, pooling, family, hidden, settings_of_all.get("truncate_dim"))
     return Checkpoint(
@@ -143,13 +144,13 @@ def _head(
         )
     if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
         raise CheckpointError(f"{root / SETTINGS}: truncate_dim is {dimensions!r}, not a number of dimensions")
-    width, dense = hidden * len(chosen), list[Dense]()
-    for folder in modules.dense:
-        dense.append(read_dense(folder, width))
-        width = len(dense[-1].linear.bias)
+    head = Head(chosen)
+    for kind, folder in modules.head:
+        layer = (read_dense if kind == "Dense" else read_norm)(folder, head.width(hidden))
+        head = replace(head, layers=(*head.layers, layer))
     normalize = modules.normalize if modules.listed else family is None or family.normalize
-    shorter = dimensions if isinstance(dimensions, int) and dimensions < width else None
-    return Head(chosen, tuple(dense), normalize, shorter)
+    shorter = dimensions if isinstance(dimensions, int) and dimensions < head.width(hidden) else None
+    return replace(head, normalize=normalize, dimensions=shorter)
 
 
 def _similarity(root: Path, told: object, family: Family | None) -> Similarity:

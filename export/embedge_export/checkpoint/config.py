@@ -27,6 +27,7 @@ _COUNT_FROM_PAD = (
     *("camembert", "data2vec-text", "ibert", "longformer", "mpnet", "roberta", "roberta-prelayernorm"),
     *("xlm-roberta", "xlm-roberta-xl", "xmod"),
 )
+_NO_TOKEN_TYPES = ("distilbert", "modernbert")
 _DISTILBERT_CONFIG = {
     "dim": "hidden_size",
     "hidden_dim": "intermediate_size",
@@ -87,6 +88,11 @@ def bert_tensor(name: str) -> str:
 def is_unused(name: str) -> bool:
     """Whether an embedding does without the tensor that :func:`bert_tensor` calls so."""
     return _UNUSED.match(name) is not None
+
+
+def has_token_types(config: Mapping[str, Any]) -> bool:
+    """Whether the tokens of a pair's second text get a vector of their own."""
+    return config.get("model_type") not in _NO_TOKEN_TYPES and config.get("type_vocab_size") != 1
 
 
 def counted_from(config: Mapping[str, Any]) -> int | None:

@@ -3,9 +3,10 @@
 Every module is read from the folder that the file gives it. Without the file a checkpoint is an encoder alone.
 """
 
+import typing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from embedge.errors import CheckpointError
 from embedge_export.checkpoint.files import read_json, read_object
@@ -33,7 +34,9 @@ _OUTPUTS = {
 # Keyword arguments of transformers that change no vector of float32 weights.
 _HARMLESS_ARGUMENTS = ("attn_implementation", "dtype", "torch_dtype", "trust_remote_code", "revision", "use_fast")
 _NO_EFFECT = ("Dropout",)
-_ADVICE = "embedge writes a Transformer, Pooling, Dense modules and Normalize, in this order"
+_ADVICE = "embedge writes a Transformer, Pooling, Dense and LayerNorm modules, and Normalize, in this order"
+HeadModule = Literal["Dense", "LayerNorm"]
+_HEAD_MODULES: tuple[HeadModule, ...] = typing.get_args(HeadModule)
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Modules:
     """``None`` where the checkpoint does not say."""
     include_prompt: bool
     """Whether the tokens of a prompt are pooled too."""
-    dense: tuple[Path, ...]
+    head: tuple[tuple[HeadModule, Path], ...]
+    """What follows the pooling, but for Normalize."""
     normalize: bool
     listed: bool
     """Whether there is a ``modules.json``."""
@@ -72,15 +76,14 @@ def read_modules(directory: Path) -> Modules:
     names = [kind for kind, _ in kinds]
     if names == ["Transformer"]:  # a reranker, as sentence-transformers saves it since 5.4
         return Modules(kinds[0][1], None, True, (), normalize=False, listed=False)
-    dense = names.count("Dense")
-    wanted = ["Transformer", "Pooling", *["Dense"] * dense, *["Normalize"] * names.count("Normalize")]
+    head = [(module, folder) for kind, folder in kinds for module in _HEAD_MODULES if kind == module]
+    wanted = ["Transformer", "Pooling", *(module for module, _ in head), *["Normalize"] * names.count("Normalize")]
     if names != wanted or names.count("Normalize") > 1:
         raise CheckpointError(f"{path} chains {', '.join(names) or 'nothing'}; {_ADVICE}")
     pooling, include_prompt = _pooling(kinds[1][1])
     if pooling is None:
         raise CheckpointError(f"{path} lists a Pooling module, and {kinds[1][1]} has no config.json; fetch it again")
-    folders = tuple(folder for kind, folder in kinds if kind == "Dense")
-    return Modules(kinds[0][1], pooling, include_prompt, folders, normalize="Normalize" in names, listed=True)
+    return Modules(kinds[0][1], pooling, include_prompt, tuple(head), normalize="Normalize" in names, listed=True)
 
 
 def read_settings(encoder: Path) -> tuple[Path, dict[str, Any]]:
@@ -118,7 +121,7 @@ def _kind(module: dict[str, Any], path: Path) -> str:
         raise CheckpointError(f"{path}: {kind} is code that comes with the checkpoint, which embedge does not run")
     if name in _NO_EFFECT:
         return ""
-    if name not in ("Transformer", "Pooling", "Dense", "Normalize"):
+    if name not in ("Transformer", "Pooling", *_HEAD_MODULES, "Normalize"):
         raise CheckpointError(f"{path} has a {name} module; {_ADVICE}")
     if module.get("kwargs"):
         raise CheckpointError(f"{path}: the {name} module takes {module['kwargs']!r} from callers; {_ADVICE}")

@@ -11,8 +11,11 @@ from embedge_export.checkpoint.files import read_object
 _PAIRS = (("a", "b"), ("what runs at the edge?", "ONNX Runtime, e.g. on a box."), ("Ä", "  two  spaces "), ("", "x"))
 
 
-def pair_facts(encoder: Path, tokenizer_json: str, facts: TokenizerFacts, vocabulary: int) -> TokenizerFacts:
-    """``facts`` with what stands between the texts, for a model of ``vocabulary`` words.
+def pair_facts(encoder: Path, tokenizer_json: str, facts: TokenizerFacts, type_offset: int) -> TokenizerFacts:
+    """``facts`` with what stands between the texts.
+
+    ``type_offset`` is added to the ids of the second text where the tokenizer gives it a type of its own; 0 for a model
+    without token types.
 
     Raises:
         CheckpointError: pairs are not their texts with special tokens before, between and after.
@@ -26,7 +29,7 @@ def pair_facts(encoder: Path, tokenizer_json: str, facts: TokenizerFacts, vocabu
     between = tuple(encoding.ids[last : parts.index(1)])
     inputs = read_object(encoder / "tokenizer_config.json", optional=True).get("model_input_names")
     told_apart = max(encoding.type_ids) == 1 and (inputs is None or "token_type_ids" in inputs)
-    found = facts._replace(between=between, second=vocabulary if told_apart else 0)
+    found = facts._replace(between=between, second=type_offset if told_apart else 0)
     for first, second in _PAIRS:
         if _expected(tokenizer.encode(first, second), found.second) != _assembled(tokenizer, first, second, found):
             raise CheckpointError(

@@ -2,6 +2,7 @@
 
 import functools
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +30,8 @@ class KnownModel:
 class Family:
     """What the cards of some models say that their files leave out."""
 
-    models: tuple[str, ...]
+    models: Mapping[str, int]
+    """Their ids, each with its ``hidden_size``."""
     query_prompt: str = ""
     document_prompt: str = ""
     pooling: Pooling | None = None
@@ -46,7 +48,7 @@ def known_models() -> list[KnownModel]:
 
 def families() -> list[Family]:
     """Every family, and what its models have in common."""
-    return [Family(**{**fields, "models": tuple(fields["models"])}) for fields in _registry()["family"]]
+    return [Family(**fields) for fields in _registry()["family"]]
 
 
 def find_family(name: str) -> tuple[Family, str] | None:

@@ -1,19 +1,19 @@
-"""The head of a reranker: from the first token's vector to one score."""
+"""The head of a reranker: from the tokens' vectors to one score."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeVar
 
 from embedge.errors import CheckpointError
 from embedge_export.checkpoint.dense import torch_class
 from embedge_export.checkpoint.files import read_object
 from embedge_export.checkpoint.prompts import SETTINGS
-from embedge_export.checkpoint.weights import read_tensors
-from embedge_export.encoder import Dense, DenseActivation, Linear
+from embedge_export.checkpoint.weights import Tensors, read_tensors
+from embedge_export.encoder import Dense, DenseActivation, Head, HeadNorm, Pooling
 
-# Two linear layers each, by their names in the checkpoint, and the activation between them.
+_T = TypeVar("_T")
+
+# Two linear layers on the first token's vector, by their names in the checkpoint, and the activation between them.
 _LAYERS: dict[str, tuple[str, DenseActivation, str]] = {
     "bert": ("pooler.dense", "tanh", "classifier"),
     "camembert": ("classifier.dense", "tanh", "classifier.out_proj"),
@@ -21,36 +21,60 @@ _LAYERS: dict[str, tuple[str, DenseActivation, str]] = {
     "roberta": ("classifier.dense", "tanh", "classifier.out_proj"),
     "xlm-roberta": ("classifier.dense", "tanh", "classifier.out_proj"),
 }
+# What config.json of a ModernBERT calls the activation after its first linear layer, and how it pools.
+_MODERN_ACTIVATIONS: dict[str, DenseActivation] = {"gelu": "gelu", "relu": "relu", "tanh": "tanh"}
+_MODERN_POOLINGS: dict[str, Pooling] = {"cls": "cls", "mean": "mean"}
 _ACTIVATIONS: dict[str, DenseActivation] = {"Identity": "identity", "Sigmoid": "sigmoid"}
 
 
-def read_scorer(root: Path, encoder: Path, config: Mapping[str, Any], hidden: int) -> tuple[Dense, ...]:
-    """The layers after the encoder, for vectors of ``hidden`` numbers; the last one gives the score.
+def read_scorer(root: Path, encoder: Path, config: Mapping[str, Any], hidden: int) -> Head:
+    """What follows the encoder, for token vectors of ``hidden`` numbers; its last layer gives the score.
 
     Scores go through the function that sentence-transformers' CrossEncoder applies: the one that the checkpoint names,
     else a sigmoid.
 
     Raises:
-        CheckpointError: another model type, more than one score, or weights that are not there.
+        CheckpointError: another model type, a setting that embedge does not have, more than one score, or weights that
+            are not there.
     """
     where, kind = encoder / "config.json", str(config.get("model_type"))
-    if kind not in _LAYERS:
-        raise CheckpointError(f"{where}: rerankers of model_type {kind!r} are not supported; {', '.join(_LAYERS)} are")
+    if kind not in (*_LAYERS, "modernbert"):
+        supported = ", ".join([*_LAYERS, "modernbert"])
+        raise CheckpointError(f"{where}: rerankers of model_type {kind!r} are not supported; {supported} are")
     labels = config.get("num_labels", len(config.get("id2label") or ("LABEL_0", "LABEL_1")))
     if labels != 1:
         raise CheckpointError(f"{where}: the model gives {labels} scores, so it is a classifier; a reranker gives one")
+    score, tensors = _activation(root, config), Tensors(read_tensors(encoder), encoder)
+    if kind == "modernbert":
+        return _modern(tensors, where, config, hidden, score)
     first, activation, last = _LAYERS[kind]
-    tensors = read_tensors(encoder)
-    layers = []
-    for name, outputs, function in ((first, hidden, activation), (last, 1, _activation(root, config))):
-        weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
-        if weight is None or bias is None or weight.shape != (outputs, hidden) or bias.shape != (outputs,):
-            raise CheckpointError(f"{encoder}: the weights have no layer {name} of {outputs} x {hidden} with its bias")
-        matrix, shift = weight.read(), bias.read()
-        if not (np.isfinite(matrix).all() and np.isfinite(shift).all()):
-            raise CheckpointError(f"{encoder}: layer {name} holds NaN or infinity; the checkpoint is damaged")
-        layers.append(Dense(Linear(np.ascontiguousarray(matrix.T), shift), function))
-    return tuple(layers)
+    layers = (
+        Dense(tensors.linear([first], hidden, hidden), activation),
+        Dense(tensors.linear([last], hidden, 1), score),
+    )
+    return Head(("cls",), layers, normalize=False)
+
+
+def _modern(tensors: Tensors, where: Path, config: Mapping[str, Any], hidden: int, score: DenseActivation) -> Head:
+    """ModernBertForSequenceClassification's; fields that are not there have the defaults of transformers."""
+    pooling = _choice(where, config, "classifier_pooling", "cls", _MODERN_POOLINGS)
+    activation = _choice(where, config, "classifier_activation", "gelu", _MODERN_ACTIVATIONS)
+    epsilon = config.get("norm_eps", 1e-5)
+    if type(epsilon) is not float or not 0 < epsilon < 1:
+        raise CheckpointError(f"{where}: norm_eps is {epsilon!r}, not a small positive number")
+    layers = (
+        Dense(tensors.linear(["head.dense"], hidden, hidden, bias=bool(config.get("classifier_bias"))), activation),
+        HeadNorm(tensors.norm("head.norm", hidden, bias=bool(config.get("norm_bias"))), epsilon),
+        Dense(tensors.linear(["classifier"], hidden, 1), score),
+    )
+    return Head((pooling,), layers, normalize=False)
+
+
+def _choice(where: Path, config: Mapping[str, Any], name: str, default: str, choices: Mapping[str, _T]) -> _T:
+    told = config.get(name, default)
+    if not isinstance(told, str) or told not in choices:
+        raise CheckpointError(f"{where}: {name} {told!r} is none of {', '.join(choices)}")
+    return choices[told]
 
 
 def _activation(root: Path, config: Mapping[str, Any]) -> DenseActivation:

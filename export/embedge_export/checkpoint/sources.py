@@ -7,6 +7,7 @@ from typing import Any
 
 from embedge.errors import CheckpointError
 from embedge_export.checkpoint.card import Card
+from embedge_export.checkpoint.config import hidden_size
 from embedge_export.checkpoint.hub import fetch
 from embedge_export.checkpoint.registry import Family, KnownModel, find_family, known_models
 from embedge_export.checkpoint.weights import WEIGHTS
@@ -80,11 +81,13 @@ class Origin:
     certain: bool = False
     """Whether the family has the model's own id; otherwise it is a guess."""
     hint: str = ""
-    """What the user may want to do, where a model was trained on from one of a family."""
+    """What the user may want to do, where a model is not taken for one of a family and may be one."""
 
 
 def find_origin(root: Path, config: dict[str, Any], card: Card, model_id: str | None) -> Origin:
     """The family that a model belongs to by its id, else by its name or by what ``config.json`` says of its origin.
+
+    By these it does only where it has the ``hidden_size`` of the model that they name.
 
     Models that were trained on from others don't get the others' prompts: their training may have had none.
     """
@@ -95,10 +98,14 @@ def find_origin(root: Path, config: dict[str, Any], card: Card, model_id: str | 
         found = find_family(card.base_model or named)
         return Origin(hint=_hint(*found) if found else "")
     name = model_id or root.resolve().name
+    hint, hidden = "", hidden_size(config)
     for how, guess in (("config.json names", named), ("it is called like", name)):
         if found := find_family(guess):
-            return Origin(found[0], f"a guess, since {how} {found[1]}")
-    return Origin()
+            family, model = found
+            if family.models[model] == hidden:
+                return Origin(family, f"a guess, since {how} {model}")
+            hint = hint or f"{how} {model}, but hidden_size is {hidden}, not {family.models[model]}: not taken for it"
+    return Origin(hint=hint)
 
 
 def _hint(family: Family, model: str) -> str:

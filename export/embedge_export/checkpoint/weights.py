@@ -76,7 +76,7 @@ def load_encoder(directory: Path, config: Mapping[str, Any], *, pairs: bool = Fa
     if type(epsilon) is not float or not 0 < epsilon < 1:
         raise CheckpointError(f"config.json: layer_norm_eps is {epsilon!r}, not a small positive number")
     stored = {name: tensor for name, tensor in read_tensors(directory).items() if not families.is_unused(name)}
-    tensors, second = _Tensors(stored, directory), None
+    tensors, second = Tensors(stored, directory), None
     hidden, inner = families.size(config, "hidden_size"), families.size(config, "intermediate_size")
     norm = tensors.norm("embeddings.LayerNorm", hidden)
     words = tensors.take("embeddings.word_embeddings.weight", (families.size(config, "vocab_size"), hidden))
@@ -123,7 +123,7 @@ def _check_config(config: Mapping[str, Any], directory: Path) -> None:
         raise CheckpointError(f"{where}: hidden_size {hidden} can't be divided among {heads} heads")
 
 
-class _Tensors:
+class Tensors:
     """Tensors by name, each read once, checked for shape before and for numbers that are none after."""
 
     def __init__(self, tensors: dict[str, StoredTensor], directory: Path) -> None:
@@ -131,6 +131,7 @@ class _Tensors:
         self._where = directory
 
     def take(self, name: str, shape: tuple[int, ...]) -> FloatArray:
+        """Raises ``CheckpointError`` for one that is missing, misshapen or not finite, as the other methods do."""
         stored = self._left.pop(name, None)
         if stored is None:
             raise CheckpointError(f"{self._where}: the weights have no tensor {name}, which config.json calls for")
@@ -141,16 +142,24 @@ class _Tensors:
             raise CheckpointError(f"{self._where}: tensor {name} holds NaN or infinity; the checkpoint is damaged")
         return tensor
 
-    def linear(self, names: Sequence[str], inputs: int, outputs: int) -> Linear:
-        """Layers with the same inputs as one. Shapes: ``(inputs, outputs of all)`` and ``(outputs of all,)``."""
+    def linear(self, names: Sequence[str], inputs: int, outputs: int, *, bias: bool = True) -> Linear:
+        """Layers with the same inputs as one. Shapes: ``(inputs, outputs of all)`` and ``(outputs of all,)``.
+
+        Without ``bias`` it is zero.
+        """
         weight = np.empty((inputs, len(names) * outputs), np.float32)
         np.concatenate([self.take(f"{name}.weight", (outputs, inputs)).T for name in names], axis=1, out=weight)
-        return Linear(weight, np.concatenate([self.take(f"{name}.bias", (outputs,)) for name in names]))
+        return Linear(weight, np.concatenate([self._bias(name, outputs, bias) for name in names]))
 
-    def norm(self, name: str, width: int) -> LayerNorm:
-        return LayerNorm(self.take(f"{name}.weight", (width,)), self.take(f"{name}.bias", (width,)))
+    def norm(self, name: str, width: int, *, bias: bool = True) -> LayerNorm:
+        """Without ``bias`` it is zero."""
+        return LayerNorm(self.take(f"{name}.weight", (width,)), self._bias(name, width, bias))
+
+    def _bias(self, name: str, width: int, bias: bool) -> FloatArray:
+        return self.take(f"{name}.bias", (width,)) if bias else np.zeros(width, np.float32)
 
     def check_all_taken(self) -> None:
+        """Raises ``CheckpointError`` for tensors that were not taken."""
         if self._left:
             raise CheckpointError(
                 f"{self._where}: the weights have {len(self._left)} tensors that config.json does not call for, the "

@@ -74,9 +74,10 @@ def author(encoder: Encoder, head: Head) -> GraphBuilder:
     With CLS pooling the last layer computes its output and feed-forward part for the first token only.
     """
     assert isinstance(encoder.words, np.ndarray)
-    if head.pooling not in (("cls",), ("mean",)) or head.dense or head.dimensions is not None:
+    if head.pooling not in (("cls",), ("mean",)) or head.layers or head.dimensions is not None:
         raise ExportError(
-            "fp16 is for embedders with cls or mean pooling, without Dense and truncate_dim; choose int8 or fp32"
+            "fp16 is for embedders with cls or mean pooling, without Dense, LayerNorm and truncate_dim; choose int8 or "
+            "fp32"
         )
     g = GraphBuilder(encoder.hidden_size)
     is_token = _is_token(g)

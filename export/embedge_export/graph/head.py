@@ -8,21 +8,30 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from embedge_export.encoder import Dense, Head, Linear, Pooling
+from embedge_export.encoder import Dense, Head, HeadNorm, Linear, Pooling
 from embedge_export.graph.builder import GraphBuilder
 from embedge_export.graph.products import linear
 
 _LANES = 16
-_ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "gelu": "Gelu", "sigmoid": "Sigmoid"}
+# Operators and their domains. ONNX has Gelu since opset 20, and traced graphs may have an older one.
+_ACTIVATIONS = {
+    "tanh": ("Tanh", ""),
+    "relu": ("Relu", ""),
+    "gelu": ("Gelu", "com.microsoft"),
+    "sigmoid": ("Sigmoid", ""),
+}
 
 
 def add_head(g: GraphBuilder, x: str, head: Head) -> None:
     """The value ``embedding`` from the last hidden state ``x``, of which CLS pooling needs the first token only."""
-    scaled = bool(head.dense) or not head.normalize or len(head.pooling) > 1
+    scaled = bool(head.layers) or not head.normalize or len(head.pooling) > 1
     pooled = [_pool(g, f"pool{n}/{mode}", x, mode, scaled=scaled) for n, mode in enumerate(head.pooling)]
     vector = pooled[0] if len(pooled) == 1 else g.add("Concat", "pooled", *pooled, axis=-1)
-    for number, dense in enumerate(head.dense):
-        vector = _dense(g, f"dense{number}", vector, dense)
+    for number, layer in enumerate(head.layers):
+        if isinstance(layer, HeadNorm):
+            vector = _norm(g, f"head{number}/norm", vector, layer)
+        else:
+            vector = _dense(g, f"dense{number}", vector, layer)
     if head.normalize:
         vector = g.add("LpNormalization", "normalized", vector, axis=-1, p=2)
     if head.dimensions is not None:
@@ -53,6 +62,12 @@ def _pool(g: GraphBuilder, name: str, x: str, pooling: Pooling, *, scaled: bool)
     return g.add("Div", name, pooled, weights)
 
 
+def _norm(g: GraphBuilder, name: str, x: str, layer: HeadNorm) -> str:
+    weight = g.constant(f"{name}/weight", layer.norm.weight)
+    bias = g.constant(f"{name}/bias", layer.norm.bias)
+    return g.add("LayerNormalization", name, x, weight, bias, epsilon=layer.epsilon)
+
+
 def _dense(g: GraphBuilder, name: str, x: str, dense: Dense) -> str:
     matrix = dense.linear
     if isinstance(matrix, Linear) and dense.has_few_outputs:
@@ -69,4 +84,5 @@ def _dense(g: GraphBuilder, name: str, x: str, dense: Dense) -> str:
         x = linear(g, name, x, matrix)
     if dense.activation == "identity":
         return x
-    return g.add(_ACTIVATIONS[dense.activation], f"{name}/activation", x)
+    operator, domain = _ACTIVATIONS[dense.activation]
+    return g.add(operator, f"{name}/activation", x, domain=domain)

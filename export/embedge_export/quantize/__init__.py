@@ -107,7 +107,10 @@ def int8_head(head: Head) -> Head:
 
     They are rounded to nearest: one matrix more adds little to the noise of the encoder's, so it is not calibrated.
     """
-    return replace(head, dense=tuple(dense if dense.has_few_outputs else _int8_dense(dense) for dense in head.dense))
+    layers = [
+        _int8_dense(layer) if isinstance(layer, Dense) and not layer.has_few_outputs else layer for layer in head.layers
+    ]
+    return replace(head, layers=tuple(layers))
 
 
 def _int8_dense(dense: Dense) -> Dense:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from embedge_export.encoder import DenseActivation, Encoder, Head, Linear, Pooling, QuantizedLinear
+from embedge_export.encoder import DenseActivation, Encoder, Head, HeadNorm, Linear, Pooling, QuantizedLinear
 from embedge_export.reference.forward import Array, activate, attend, normalize
 
 _DENSE_ACTIVATIONS: dict[DenseActivation, Callable[[Array], Array]] = {
@@ -27,8 +27,11 @@ def embed(encoder: Encoder, head: Head, texts: Sequence[Sequence[int]]) -> Array
 def apply_head(head: Head, states: Sequence[Array]) -> Array:
     """The vectors of texts from their tokens'. Shape: ragged ``(n, tokens, hidden)`` -> ``(n, dimensions)``."""
     x = np.array([np.concatenate([_pool(state, pooling) for pooling in head.pooling]) for state in states])
-    for dense in head.dense:
-        x = _DENSE_ACTIVATIONS[dense.activation](_linear(x, dense.linear))
+    for layer in head.layers:
+        if isinstance(layer, HeadNorm):
+            x = normalize(x, layer.norm, layer.epsilon)
+        else:
+            x = _DENSE_ACTIVATIONS[layer.activation](_linear(x, layer.linear))
     if head.normalize:
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
     return x[:, : head.dimensions]

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         ("architecture", found.architecture),
         ("graph", found.route),
         ("pooling", found.pooling),
-        *[("dense", f"{outputs} outputs") for outputs in found.dense],
+        *[("head", layer) for layer in found.head],
         ("normalised", "to length 1" if found.normalized else "no"),
         ("similarity", found.similarity),
         ("dimensions", str(found.dimensions)),

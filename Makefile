@@ -40,6 +40,7 @@ costs: .venv/dev  ## an export by step and the operators of a run, into benchmar
 
 bench: .venv/dev  ## time embedge and its peers, into benchmarks/results, the docs and the README; installs 6 GB in .bench
 	$(VENV)/python -m benchmarks.speed
+	$(VENV)/python -m benchmarks.speed.rerank
 	$(VENV)/python -m benchmarks.speed.growth
 	$(VENV)/python -m benchmarks.speed.publish
 

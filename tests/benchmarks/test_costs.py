@@ -88,7 +88,14 @@ def test_a_long_text_is_measured_by_what_it_adds_to_a_short_one(tiny: Path) -> N
     assert found["added_mb"] >= found["kept_mb"]
 
 
-@pytest.mark.parametrize("module", [start, export_cost, operators], ids=lambda module: module.__name__)
+def test_the_memory_of_a_long_text_grows_with_its_length_and_not_with_the_square() -> None:
+    rows = kept(sizes.RESULTS)["models"]["small-8192"]["texts"]
+    assert [row["tokens"] for row in rows] == [1024, 2048, 4096, 8192]
+    per_token = [row["added_mb"] / row["tokens"] for row in rows]
+    assert max(per_token) < 1.3 * min(per_token)
+
+
+@pytest.mark.parametrize("module", [start, export_cost, operators, sizes], ids=lambda module: module.__name__)
 def test_results_say_what_they_were_measured_on(module: Any) -> None:
     results = kept(module.RESULTS)
     assert set(results["machine"]) == set(machine())

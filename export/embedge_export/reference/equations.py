@@ -26,12 +26,22 @@ def embed(encoder: Encoder, head: Head, texts: Sequence[Sequence[int]]) -> Array
 
 def apply_head(head: Head, states: Sequence[Array]) -> Array:
     """The vectors of texts from their tokens'. Shape: ragged ``(n, tokens, hidden)`` -> ``(n, dimensions)``."""
-    x = np.array([np.concatenate([_pool(state, pooling) for pooling in head.pooling]) for state in states])
+    x = pool(head, states)
     for dense in head.dense:
-        x = _DENSE_ACTIVATIONS[dense.activation](_linear(x, dense.linear))
+        x = activate_dense(_linear(x, dense.linear), dense.activation)
     if head.normalize:
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
     return x[:, : head.dimensions]
+
+
+def pool(head: Head, states: Sequence[Array]) -> Array:
+    """What the head's first Dense module reads. Shape: ragged ``(n, tokens, hidden)`` -> ``(n, poolings * hidden)``."""
+    return np.array([np.concatenate([_pool(state, pooling) for pooling in head.pooling]) for state in states])
+
+
+def activate_dense(x: Array, activation: DenseActivation) -> Array:
+    """The activation after a Dense module."""
+    return _DENSE_ACTIVATIONS[activation](x)
 
 
 def _pool(states: Array, pooling: Pooling) -> Array:

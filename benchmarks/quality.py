@@ -179,7 +179,7 @@ def _score(vectors: metrics.FloatArray, rows: dict[str, int], data: datasets.Dat
         return vectors[[rows[text] for text in texts]]
 
     sets = {"scifact_ndcg_at_10": data.scifact, "xquad_en_ndcg_at_10": data.xquad}
-    ten_best = {name: metrics.ten_best(pick(found.documents), pick(found.queries)) for name, found in sets.items()}
+    ten_best = {name: metrics.nearest(pick(found.documents), pick(found.queries), 10) for name, found in sets.items()}
     scores = {name: metrics.retrieval_scores(best, sets[name].gains) for name, best in ten_best.items()}
     banking = data.banking
     scores["banking77_accuracy"] = metrics.centroid_scores(

@@ -249,6 +249,17 @@ def write_layout(layout: Layout, make_checkpoint: Callable[..., Path], name: str
     return source
 
 
+def write_large_channels(source: Path) -> Path:
+    """Make three channels of the pooled vector 40 times as large; the first Dense module makes up for it."""
+    encoder, dense = load_file(source / "model.safetensors"), load_file(source / "2_Dense" / "model.safetensors")
+    for part in ("weight", "bias"):
+        encoder[f"encoder.layer.1.output.LayerNorm.{part}"][:3] *= 40
+    dense["linear.weight"][:, :3] /= 40
+    save_file(encoder, source / "model.safetensors")
+    save_file(dense, source / "2_Dense" / "model.safetensors")
+    return source
+
+
 def _class(kind: str) -> str:
     return f"sentence_transformers.{kind}" if "." in kind else f"sentence_transformers.models.{kind}"
 

@@ -38,8 +38,8 @@ def main() -> None:
         results: dict[str, Any] = {
             "machine": machine(),
             "threads": model.threads,
-            "by_length": _interleaved(model, {tokens: texts.texts_of(tokens, 1) for tokens in _LENGTHS}),
-            "by_list": _interleaved(model, {count: texts.texts_of(16, count) for count in _LISTS}),
+            "by_length": interleaved(model, {tokens: texts.texts_of(tokens, 1) for tokens in _LENGTHS}, _ROUNDS),
+            "by_list": interleaved(model, {count: texts.texts_of(16, count) for count in _LISTS}, _ROUNDS),
             "by_corpus": [],
         }
     for count in _CORPORA:
@@ -70,10 +70,10 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _interleaved(model: Embedder, lists: dict[int, list[str]]) -> list[dict[str, float]]:
+def interleaved(model: Embedder, lists: dict[int, list[str]], rounds: int) -> list[dict[str, float]]:
     """Median microseconds a token for each list, the rounds going through all lists in turn."""
     times: dict[int, list[float]] = {size: [] for size in lists}
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         for size, some in lists.items():
             model.embed(some)  # the threads of the size before are still waiting busily
             start = time.perf_counter()

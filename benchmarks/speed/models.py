@@ -5,18 +5,19 @@ import os
 import shutil
 from pathlib import Path
 
-from benchmarks.checkpoints import write_bge_small, write_minilm
+from benchmarks.checkpoints import write_bge_small, write_minilm, write_reranker
 from benchmarks.speed.environments import BENCH, Unavailable, python_of, requirements_of, run
 from embedge_export import export
 
 _HERE = Path(__file__).parent
-CHECKPOINTS = {"bge-small": write_bge_small, "minilm": write_minilm}
+CHECKPOINTS = {"bge-small": write_bge_small, "minilm": write_minilm, "reranker": write_reranker}
 # Step: (environment, what it writes). embedge's own bundle is made by what runs this.
 _STEPS = {
     "onnx_files": ("optimum", ("onnx", "onnx-dynamic", "onnx-vnni", "fastembed-fp32", "fastembed-int8")),
     "openvino_int8": ("nncf", ("openvino-int8",)),
     "st_openvino": ("sentence-transformers", ("st-openvino",)),
     "gguf_file": ("optimum", ("gguf",)),
+    "reranker_onnx": ("optimum", ("fastembed-reranker",)),
 }
 
 

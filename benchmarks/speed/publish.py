@@ -12,8 +12,8 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-from benchmarks import export_cost, operators, start
-from benchmarks.speed import tables
+from benchmarks import export_cost, operators, sizes, start
+from benchmarks.speed import rerank, tables
 from benchmarks.speed.environments import ROOT
 from benchmarks.speed.tables import figure_text
 
@@ -56,6 +56,10 @@ def published(page: str, speeds: list[dict[str, Any]], results: Path) -> str:
         "speed: all": lambda: "\n".join(tables.full(speed) for speed in speeds),
         "start": lambda: start.table(_read(results / "start.json")),
         "export": lambda: export_cost.table(_read(results / "export.json")),
+        "rerankers": lambda: "\n".join(
+            rerank.table(_read(path)) for path in sorted(results.glob("rerankers-*.json"), reverse=True)
+        ),
+        "sizes": lambda: sizes.table(_read(results / "sizes.json")),
         "operators": lambda: operators.table(_read(results / "operators.json")),
     }
     for name, content in contents.items():

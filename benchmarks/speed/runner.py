@@ -18,13 +18,15 @@ _TIMEOUT_S = 900
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
-def contender_names() -> list[str]:
-    return sorted(path.stem for path in CONTENDERS.glob("*.py") if "LABEL =" in path.read_text())
+def contender_names(folder: str = "") -> list[str]:
+    """Those that lie in :data:`CONTENDERS`, or in a folder of it: ``rerankers.NAME``."""
+    found = [path for path in (CONTENDERS / folder).glob("*.py") if "LABEL =" in path.read_text()]
+    return sorted(".".join(path.relative_to(CONTENDERS).with_suffix("").parts) for path in found)
 
 
 def constants_of(name: str) -> dict[str, Any]:
     """A contender's constants, read without importing what it imports."""
-    tree = ast.parse((CONTENDERS / f"{name}.py").read_text())
+    tree = ast.parse((CONTENDERS / f"{name.replace('.', '/')}.py").read_text())
     constants = {}
     for node in tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)

@@ -72,7 +72,7 @@ def summary(speed: dict[str, Any]) -> str:
         elif contender["tuned"] and project not in projects and len(projects) < _PEERS_IN_SUMMARY:
             projects.add(project)
             chosen.append(contender)
-    return f"{_table(rows(chosen, short=True))}\n{_measured(speed['conditions'])}\n"
+    return f"{contender_table(rows(chosen, short=True))}\n{measured(speed['conditions'])}\n"
 
 
 def full(speed: dict[str, Any]) -> str:
@@ -92,8 +92,8 @@ def full(speed: dict[str, Any]) -> str:
     once = [c["label"] for c in speed["contenders"].values() if c["corpus"]["passes"] == 1]
     passes = f"Embedded once, since that took more than 8 seconds: {'; '.join(once)}.\n\n" if once else ""
     return (
-        f"### {machine_text(conditions)}\n\n{_measured(conditions)}\n\n"
-        f"{_table(rows(list(speed['contenders'].values())))}\n{missing}{passes}{_table(goals)}\n{_table(searched)}"
+        f"### {machine_text(conditions)}\n\n{measured(conditions)}\n\n"
+        f"{contender_table(rows(list(speed['contenders'].values())))}\n{missing}{passes}{contender_table(goals)}\n{contender_table(searched)}"
     )
 
 
@@ -104,12 +104,14 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _table(lines: list[list[str]]) -> str:
+def contender_table(lines: list[list[str]]) -> str:
+    """Rows as Markdown, those of embedge in bold."""
     bold = [[f"**{row[0]}**", *row[1:]] if row[0].startswith("embedge") else row for row in lines[1:]]
     return markdown([lines[0], *bold])
 
 
-def _measured(conditions: dict[str, Any]) -> str:
+def measured(conditions: dict[str, Any]) -> str:
+    """How many rounds, and where."""
     return f"Medians of {conditions['rounds']} rounds, {conditions['threads']} threads, {machine_text(conditions)}."
 
 

@@ -29,6 +29,15 @@ def texts_of(tokens: int, count: int) -> list[str]:
     return [text_of(tokens, seed) for seed in range(count)]
 
 
+QUERY = text_of(12, 0)
+"""What rerankers score texts for: 10 tokens, without those that enclose it."""
+
+
+def candidates() -> dict[str, list[str]]:
+    """32 texts that a reranker scores for :data:`QUERY`: of 100 tokens each, and paragraphs of the corpus."""
+    return {"of_100_tokens": texts_of(102, 32), "paragraphs": corpus()[::4][:32]}
+
+
 def corpus() -> list[str]:
     """150 paragraphs of 3 words to some hundred."""
     return _draw(_CORPUS)

@@ -1,7 +1,7 @@
 """One contender in a fresh process: start, first vector, then the works; the measurements as JSON on the last line.
 
 Runs in the contender's own environment, so it needs nothing but the standard library and numpy:
-``python worker.py CONTENDER MODELS THREADS {speed|quick|tune|vectors} KNOBS``, KNOBS being JSON.
+``python worker.py CONTENDER MODELS THREADS {speed|quick|rank|tune|vectors} KNOBS``, KNOBS being JSON.
 """
 
 import importlib
@@ -14,6 +14,7 @@ from typing import Any
 
 START = time.perf_counter()
 _QUERIES = 100
+_RANKINGS = 3
 # A corpus is embedded a second time, unless the first one took longer: engines that compile something for each new
 # length of text are not among those.
 _LONGEST_FIRST_S = 8.0
@@ -41,14 +42,19 @@ def main() -> None:
         "versions": _versions(contender.PACKAGES),
     }
     if task == "vectors":
+        import numpy as np
+
         from benchmarks.speed import texts
 
-        result["vectors"] = [[float(x) for x in vector] for vector in embed(texts.fidelity_texts())]
+        result["vectors"] = np.asarray(embed(texts.fidelity_texts()), float).tolist()
     elif task == "tune":
         from benchmarks.speed import texts
 
         some = texts.tuning_texts()
         result["texts_per_s"] = len(some) / min(_time_corpus(embed, some))
+    elif task == "rank":
+        result |= _rankings(embed)
+        result["peak_rss_mb"] = _peak_rss_mb()
     else:
         result |= _works(embed, quick=task == "quick", thread_safe=contender.THREAD_SAFE)
         result["peak_rss_mb"] = _peak_rss_mb()
@@ -76,6 +82,17 @@ def _works(embed: Any, *, quick: bool, thread_safe: bool) -> dict[str, Any]:
     }
     works["callers_64"] = _callers(embed, thread_safe, per_caller=1 if quick else 2)
     return works
+
+
+def _rankings(score: Any) -> dict[str, Any]:
+    """Median times for a query's candidates; the list is scored once before."""
+    from benchmarks.speed import texts
+
+    found = {}
+    for name, candidates in texts.candidates().items():
+        seconds = _quantile(_time_each(score, [candidates] * _RANKINGS, warm=candidates), 0.5)
+        found[name] = {"ms": 1e3 * seconds, "pairs_per_s": len(candidates) / seconds}
+    return found
 
 
 def _time_corpus(embed: Any, some: list[str]) -> list[float]:

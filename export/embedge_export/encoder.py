@@ -44,11 +44,11 @@ class Linear:
 
 @dataclass(frozen=True)
 class QuantizedLinear:
-    """``x / smoothing @ (codes * scale) + bias``, with ``x / smoothing`` rounded to 8 bits.
+    """``(x - shift) / smoothing @ (codes * scale) + bias``, with ``(x - shift) / smoothing`` rounded to 8 bits.
 
     Each row has a scale of its own, not below ``smallest_scale``: its largest magnitude / 127 if ``zero_point`` is 128,
     else its largest value / (255 - ``zero_point``). Shapes: ``codes`` ``(in, out)`` int8, ``scale`` and ``bias``
-    ``(out,)``, ``smoothing`` ``(in,)`` or ``None`` where the inputs are smoothed already.
+    ``(out,)``, ``shift`` and ``smoothing`` ``(in,)`` or ``None`` where the inputs need none, or have it already.
     """
 
     codes: npt.NDArray[np.int8]
@@ -57,6 +57,7 @@ class QuantizedLinear:
     zero_point: int
     smallest_scale: float
     smoothing: FloatArray | None
+    shift: FloatArray | None = None
 
     def columns(self, start: int, stop: int) -> "QuantizedLinear":
         """The part that gives outputs ``start`` to ``stop``."""

@@ -91,9 +91,7 @@ def describe(checkpoint: Checkpoint) -> Inspection:
         architecture=f"{config.get('model_type')}, {layers} layers, hidden size {hidden}",
         route=f"traced, since {reason}" if reason else "hand-written graph",
         pooling="+".join(head.pooling),
-        head=tuple(
-            f"Dense, {each.outputs} outputs" if isinstance(each, Dense) else "LayerNorm" for each in head.layers
-        ),
+        head=tuple(f"Dense, width {each.outputs}" if isinstance(each, Dense) else "LayerNorm" for each in head.layers),
         normalized=head.unit_length,
         similarity=checkpoint.similarity,
         dimensions=head.width(hidden),

@@ -87,8 +87,8 @@ class HandWritten:
         self, calibration: Sequence[Sequence[int]], on_step: Callable[[str], None] = lambda _: None
     ) -> "HandWritten":
         """See :class:`Network`."""
-        encoder = quantize.int8(self.encoder, calibration, on_step)
-        return replace(self, encoder=encoder, head=quantize.int8_head(self.head))
+        encoder, head = quantize.int8(self.encoder, self.head, calibration, on_step)
+        return replace(self, encoder=encoder, head=head)
 
     def embed(self, texts: Sequence[Sequence[int]]) -> Array:
         """See :class:`Network`."""

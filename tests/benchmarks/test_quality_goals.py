@@ -43,13 +43,13 @@ def test_ndcg_is_what_it_is_by_hand(ranking: list[int], gains: dict[int, int], e
 def test_the_ten_best_are_ranked_by_cosine_and_scored_query_by_query() -> None:
     documents = np.eye(3)
     queries = np.array([[0.9, 0.3, 0.1], [0.1, 0.9, 0.3]])
-    best = metrics.ten_best(documents, queries)
+    best = metrics.nearest(documents, queries, 10)
     assert best.tolist() == [[0, 1, 2], [1, 2, 0]]
     assert metrics.retrieval_scores(best, [{0: 1}, {2: 1}]) == pytest.approx([100, 100 / math.log2(3)])
 
 
 def test_ten_are_kept_and_equal_cosines_keep_their_order() -> None:
-    best = metrics.ten_best(np.array([[0.5, 0]] * 12 + [[1.0, 0]]), np.array([[1.0, 0]]))
+    best = metrics.nearest(np.array([[0.5, 0]] * 12 + [[1.0, 0]]), np.array([[1.0, 0]]), 10)
     assert best.tolist() == [[12, *range(9)]]
 
 

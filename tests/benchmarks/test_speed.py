@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.checkpoints import write_reranker
 from benchmarks.machine import machine
 from benchmarks.speed import goals, publish, tables, texts
 from benchmarks.speed.contenders import Knobs, by_length
 from benchmarks.speed.entries import find, with_tuned
 from benchmarks.speed.runner import constants_of, contender_names
-from embedge import Embedder
+from embedge import Embedder, Reranker
+from embedge_export import export
 from tests.cases import ROOT
 
 
@@ -39,6 +41,16 @@ def test_every_contender_names_what_the_runner_reads() -> None:
         assert {"LABEL", "ENVIRONMENT", "PACKAGES", "FILES", "PREPARED_BY", "THREAD_SAFE"} <= set(constants)
         assert [Knobs(**knobs) for knobs in constants["CANDIDATES"]] or name.startswith("embedge")
         assert (ROOT / "benchmarks/speed/requirements" / f"{constants['ENVIRONMENT']}.txt").is_file()
+
+
+def test_every_reranker_names_what_the_runner_reads() -> None:
+    names = contender_names("rerankers")
+    assert names == [f"rerankers.{name}" for name in ("embedge_fp32", "embedge_int8", "fastembed_fp32", "st_torch")]
+    for name in names:
+        constants = constants_of(name)
+        assert (ROOT / "benchmarks/speed/requirements" / f"{constants['ENVIRONMENT']}.txt").is_file()
+        assert [Knobs(**knobs) for knobs in constants["CANDIDATES"]] or "embedge" in name
+    assert not set(names) & set(contender_names())
 
 
 def test_the_fastest_candidate_is_the_tuned_row_beside_the_default_one() -> None:
@@ -84,6 +96,28 @@ def test_a_worker_says_its_first_vector_and_then_what_it_measured(bundle: Path, 
     assert 0 < measured["query_8"]["p50_ms"] < measured["documents_128"]["ms_per_text"]
     assert measured["callers_64"]["queries_per_s"] > 0
     assert measured["peak_rss_mb"] >= measured["first_rss_mb"] > 10
+
+
+def test_a_worker_ranks_candidates_for_a_query(tmp_path: Path) -> None:
+    write_reranker(tmp_path / "checkpoint")
+    export(tmp_path / "checkpoint", tmp_path / "bundle", precision="fp32")
+    worker = ROOT / "benchmarks" / "speed" / "worker.py"
+    command = [sys.executable, str(worker), "rerankers.embedge_fp32", str(tmp_path), "1"]
+    output = subprocess.run([*command, "rank", "{}"], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert output[0] == "first vector"
+    measured = json.loads(output[-1])
+    for work in ("of_100_tokens", "paragraphs"):
+        assert measured[work]["pairs_per_s"] == pytest.approx(32e3 / measured[work]["ms"])
+    output = subprocess.run([*command, "vectors", "{}"], capture_output=True, text=True, check=True).stdout.splitlines()
+    with Reranker.load(tmp_path / "bundle") as model:
+        expected = model.scores([(texts.QUERY, text) for text in texts.fidelity_texts()])
+    assert json.loads(output[-1])["vectors"] == expected.tolist()
+
+
+def test_candidates_have_the_tokens_they_are_named_for(model: Embedder) -> None:
+    ids = model._tokenizer.encode([texts.QUERY, *texts.candidates()["of_100_tokens"]]).ids
+    assert [len(text) - 2 for text in ids] == [10, *[100] * 32]
+    assert len(set(texts.candidates()["paragraphs"])) == 32
 
 
 def contender(label: str, milliseconds: float, per_second: float) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def test_inspect_for_people(make_checkpoint: MakeCheckpoint, cli: Cli) -> None:
     layout = replace(LAYOUTS["distiluse"], dense=(("2_Dense", 384, 32, "activation.Tanh", True),), config=config)
     assert cli("inspect", write_layout(layout, make_checkpoint, "multilingual-e5-small")) == 0
     rows = dict(line.split(maxsplit=1) for line in cli.out.splitlines() if not line.startswith(("query", "document")))
-    assert rows["head"] == "Dense, 32 outputs"
+    assert rows["head"] == "Dense, width 32"
     assert rows["normalised"] == "no"
     assert "query prompt" in cli.out
     assert "a guess, since it is called like intfloat/multilingual-e5-small" in cli.out

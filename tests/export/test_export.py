@@ -344,10 +344,10 @@ def test_a_bundle_that_misses_its_fidelity_is_not_written(
     original: Any = quantize.int8
 
     def broken(*arguments: Any) -> Any:
-        quantized = original(*arguments)
+        quantized, head = original(*arguments)
         quantized.layers[0].qkv.codes[:] = 0
         quantized.layers[1].output.codes[:] *= -1
-        return quantized
+        return quantized, head
 
     monkeypatch.setattr(quantize, "int8", broken)
     assert_fails(make_checkpoint(), tmp_path, FidelityError, "int8 has cosines")

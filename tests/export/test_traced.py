@@ -20,7 +20,8 @@ from embedge.cli import main
 from embedge_export import Exported, export
 from embedge_export.measure import cosines
 from tests import random_encoders
-from tests.cases import assert_graphs_are_valid, calibrate_briefly
+from tests.cases import MakeCheckpoint, assert_graphs_are_valid, calibrate_briefly
+from tests.layouts import LAYOUTS, write_large_channels, write_layout
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # torch warns of its own future
 
@@ -58,6 +59,14 @@ def test_vectors_are_those_of_sentence_transformers(
     texts = [*passages[:40], "", "edge", " ".join(passages[:9]), f"a {padding} within", f"{padding}{padding} before"]
     assert_same_vectors(source, exported, texts, pooling)
     assert_same_bits_in_every_batch(exported, texts)
+
+
+def test_int8_of_a_traced_encoder_has_the_dense_module_too(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    source = write_large_channels(write_layout(LAYOUTS["LaBSE"], make_checkpoint))
+    exported = export(source, tmp_path / "out", precision=["int8", "fp32"], via="optimum")
+    measured = exported.manifest.measured.variants["int8"]
+    assert measured.batch_invariant
+    assert measured.fidelity.mean_cosine > 0.9995
 
 
 def test_minilm_written_by_hand_and_traced_agree(

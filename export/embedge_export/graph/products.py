@@ -29,6 +29,8 @@ def quantized_product(g: GraphBuilder, name: str, x: str, linear: QuantizedLinea
     whole tensor, and so a vector that depends on the other texts of the batch.
     """
     shared = shared or name
+    if linear.shift is not None:
+        x = g.add("Sub", f"{name}/shifted", x, g.constant(f"{shared}/shift", linear.shift))
     if linear.smoothing is not None:
         x = g.add("Mul", f"{name}/smoothed", x, g.constant(f"{shared}/smoothing", 1 / linear.smoothing))
     magnitude = g.add("Abs", f"{name}/abs", x) if linear.zero_point == CENTRE else x

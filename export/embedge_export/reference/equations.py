@@ -26,15 +26,25 @@ def embed(encoder: Encoder, head: Head, texts: Sequence[Sequence[int]]) -> Array
 
 def apply_head(head: Head, states: Sequence[Array]) -> Array:
     """The vectors of texts from their tokens'. Shape: ragged ``(n, tokens, hidden)`` -> ``(n, dimensions)``."""
-    x = np.array([np.concatenate([_pool(state, pooling) for pooling in head.pooling]) for state in states])
+    x = pool(head, states)
     for layer in head.layers:
         if isinstance(layer, HeadNorm):
             x = normalize(x, layer.norm, layer.epsilon)
         else:
-            x = _DENSE_ACTIVATIONS[layer.activation](_linear(x, layer.linear))
+            x = activate_dense(_linear(x, layer.linear), layer.activation)
     if head.normalize:
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
     return x[:, : head.dimensions]
+
+
+def pool(head: Head, states: Sequence[Array]) -> Array:
+    """What the head's first Dense module reads. Shape: ragged ``(n, tokens, hidden)`` -> ``(n, poolings * hidden)``."""
+    return np.array([np.concatenate([_pool(state, pooling) for pooling in head.pooling]) for state in states])
+
+
+def activate_dense(x: Array, activation: DenseActivation) -> Array:
+    """The activation after a Dense module."""
+    return _DENSE_ACTIVATIONS[activation](x)
 
 
 def _pool(states: Array, pooling: Pooling) -> Array:

@@ -46,14 +46,6 @@ class Product:
 
 
 @dataclass(frozen=True)
-class QuantizedProduct:
-    """``(x - shift) @ linear``, of the matrices of one product side by side."""
-
-    linear: QuantizedLinear
-    shift: FloatArray
-
-
-@dataclass(frozen=True)
 class TracedGraph:
     """A traced graph whose only input is ``input_ids``."""
 
@@ -97,7 +89,7 @@ def author(
     traced: TracedGraph,
     dimensions: int,
     head: Head,
-    quantized: Mapping[tuple[str, ...], QuantizedProduct],
+    quantized: Mapping[tuple[str, ...], QuantizedLinear],
     *,
     unsigned: bool,
 ) -> GraphBuilder:
@@ -121,18 +113,15 @@ def author(
     return g
 
 
-def _multiply(g: GraphBuilder, traced: TracedGraph, product: Product, quantized: QuantizedProduct | None) -> None:
+def _multiply(g: GraphBuilder, traced: TracedGraph, product: Product, linear: QuantizedLinear | None) -> None:
     merged = len(product.outputs) > 1
     name = f"{product.outputs[0]}/merged" if merged else product.outputs[0]
     # Layers that share their weights share these constants too.
     weights = "+".join(product.weights)
-    if quantized is None:
+    if linear is None:
         g.add("MatMul", name, product.input, g.constant(weights, traced.weight(product)))
     else:
-        linear, x = quantized.linear, product.input
-        if quantized.shift.any():
-            x = g.add("Sub", f"{name}/shifted", x, g.constant(f"{weights}/shift", quantized.shift))
-        y = quantized_product(g, name, x, linear, shared=weights)
+        y = quantized_product(g, name, product.input, linear, shared=weights)
         g.add("Add", name, y, g.constant(f"{weights}/bias", linear.bias))
     if merged:
         widths = [traced.constants[weight].shape[1] for weight in product.weights]

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from embedge.errors import EmbedgeError
 from embedge.loaded import LoadedModel
-from embedge.server import monitoring, openai
+from embedge.server import cohere, monitoring, ollama, openai, tei
 from embedge.server.bodies import read_json, refusal
 from embedge.server.dialect import Dialect, Endpoint, Refused
 from embedge.server.service import Service
@@ -22,7 +22,13 @@ from embedge.server.settings import Settings
 
 _LOG = logging.getLogger("embedge.server")
 
-ENDPOINTS: tuple[Endpoint, ...] = (*openai.ENDPOINTS, *monitoring.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *openai.ENDPOINTS,
+    *tei.ENDPOINTS,
+    *cohere.ENDPOINTS,
+    *ollama.ENDPOINTS,
+    *monitoring.ENDPOINTS,
+)
 _Value = TypeVar("_Value")
 
 
@@ -105,6 +111,8 @@ async def _refuse_route(request: Request, exc: Exception) -> Response:
 
 
 def _dialect_of(path: str) -> Dialect:
-    """The dialect of the routes that begin as ``path`` does."""
+    """The dialect of the route ``path``, else of the routes that begin as it does."""
     start = "/".join(path.split("/")[:2]) + "/"
-    return next((endpoint.dialect for endpoint in ENDPOINTS if endpoint.path.startswith(start)), openai.DIALECT)
+    found = [endpoint for endpoint in ENDPOINTS if endpoint.path == path]
+    found += [endpoint for endpoint in ENDPOINTS if endpoint.path.startswith(start)]
+    return found[0].dialect if found else openai.DIALECT

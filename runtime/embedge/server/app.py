@@ -1,6 +1,7 @@
 """The ASGI application: routes of all dialects, and what every request goes through."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from starlette.routing import Route
 
 from embedge.errors import EmbedgeError
 from embedge.loaded import LoadedModel
-from embedge.server import cohere, monitoring, ollama, openai, tei
+from embedge.server import openai, openapi, reference
 from embedge.server.bodies import read_json, refusal
 from embedge.server.dialect import Dialect, Endpoint, Refused
 from embedge.server.service import Service
@@ -22,13 +23,7 @@ from embedge.server.settings import Settings
 
 _LOG = logging.getLogger("embedge.server")
 
-ENDPOINTS: tuple[Endpoint, ...] = (
-    *openai.ENDPOINTS,
-    *tei.ENDPOINTS,
-    *cohere.ENDPOINTS,
-    *ollama.ENDPOINTS,
-    *monitoring.ENDPOINTS,
-)
+ENDPOINTS: tuple[Endpoint, ...] = (*itertools.chain(*openapi.GROUPS.values()), *reference.ENDPOINTS)
 _Value = TypeVar("_Value")
 
 
@@ -47,7 +42,9 @@ def create_app(models: LoadedModel | Sequence[LoadedModel], settings: Settings |
 
     app = Starlette(
         routes=[
-            Route(endpoint.path, _answerer(service, endpoint), methods=[endpoint.method]) for endpoint in ENDPOINTS
+            Route(endpoint.path, _answerer(service, endpoint), methods=[endpoint.method])
+            for endpoint in ENDPOINTS
+            if service.settings.page or endpoint not in reference.ENDPOINTS
         ],
         exception_handlers={HTTPException: _refuse_route},
         lifespan=lifespan,

@@ -119,12 +119,12 @@ class Service:
         chars = sum(map(len, texts))
         readings: list[Reading] = []
         if ids:
-            encoded = await self._tokenize(0, lambda: tokenizer.complete(ids, side=side), field)
+            encoded = await self._tokenize(sum(map(len, ids)), lambda: tokenizer.complete(ids, side=side), field)
         else:
             encoded = await self._tokenize(chars, lambda: tokenizer.encode(texts, prompt=prompt, side=side), field)
         self._check_lengths(encoded, model, field, truncate)
         if details:
-            readings = await _off_loop(chars, lambda: tokenizer.readings(texts, prompt=prompt, side=side))
+            readings = await off_loop(chars, lambda: tokenizer.readings(texts, prompt=prompt, side=side))
         rows = await self.queue.run(model.engine, encoded.ids)
         manifest = model.manifest
         vectors = encode(rows, size, "float32", normalized=manifest.normalized, int8_range=manifest.int8_range)
@@ -166,16 +166,16 @@ class Service:
         """All tokens of each text, before any truncation; errors as in :meth:`embed`."""
         self._check_count(texts, field)
         tokenizer, chars = served.model.tokenizer, sum(map(len, texts))
-        total = sum(await _off_loop(chars, lambda: tokenizer.count(texts)))
+        total = sum(await off_loop(chars, lambda: tokenizer.count(texts)))
         most = self.settings.max_queued_tokens
         if total > most:
             raise Refused("too_large", f"{field} has {total} tokens, and one request may have {most}", field=field)
-        return await _off_loop(chars, lambda: [tokenizer.tokens(text, special=special) for text in texts])
+        return await off_loop(chars, lambda: [tokenizer.tokens(text, special=special) for text in texts])
 
     async def _tokenize(self, chars: int, encode: Callable[[], Encoded], field: str) -> Encoded:
         began = time.perf_counter()
         try:
-            encoded = await _off_loop(chars, encode)
+            encoded = await off_loop(chars, encode)
         except InputError as exc:
             # The library calls them texts.
             raise Refused("invalid", str(exc).replace("texts[", f"{field}[", 1), field=field) from exc
@@ -221,14 +221,14 @@ def split_input(value: Input, field: str) -> tuple[list[str], list[list[int]]]:
     """
     if isinstance(value, str):
         return [value], []
-    texts = [item for item in value if isinstance(item, str)]
-    numbers = [item for item in value if isinstance(item, int)]
-    lists = [item for item in value if isinstance(item, list)]
-    if len(value) not in (len(texts), len(numbers), len(lists)):
+    if len({*map(type, value)}) > 1:
         raise Refused("invalid", f"{field} mixes texts and token ids: send either", field=field)
+    texts = [item for item in value if isinstance(item, str)]
+    lists = [item for item in value if isinstance(item, list)]
+    numbers = [item for item in value if isinstance(item, int)]
     return texts, [numbers] if numbers else lists
 
 
-async def _off_loop(chars: int, work: Callable[[], _Result]) -> _Result:
-    """What ``work`` on so many characters gives, on another thread unless they are few."""
+async def off_loop(chars: int, work: Callable[[], _Result]) -> _Result:
+    """What ``work`` on so many characters or tokens gives, on another thread unless they are few."""
     return work() if chars <= _INLINE_CHARS else await asyncio.to_thread(work)

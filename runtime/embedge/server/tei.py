@@ -3,7 +3,9 @@
 Requests name no model there. So ``model`` is one more field of each body, for servers of several models.
 """
 
+import functools
 import itertools
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
@@ -18,8 +20,8 @@ from embedge.server.dialect import STATUSES, Dialect, Endpoint, Kind, Refused
 from embedge.server.models import Served
 from embedge.server.prompts import find_prompt
 from embedge.server.scores import as_logits, as_relevance
-from embedge.server.service import Detail, Input, Service
-from embedge.tokenizer import Side
+from embedge.server.service import Detail, Input, Service, off_loop
+from embedge.tokenizer import Side, Token
 
 _TYPES: dict[Kind, str] = {
     "empty": "Empty",
@@ -191,20 +193,28 @@ async def tokenize(service: Service, body: TokenizeRequest) -> Response:
         prompt = find_prompt(served_embedder.model, body.prompt_name, default=None, field="prompt_name")
         texts = [prompt + text for text in texts]
     found = await service.tokens(served, texts, field="inputs", special=body.add_special_tokens)
+    work = functools.partial(_locate, texts, found)
+    return json_response(await off_loop(sum(map(len, found)), work))
+
+
+def _locate(texts: Sequence[str], found: Sequence[Sequence[Token]]) -> list[list[SimpleToken]]:
+    """The tokens of each text as TEI has them."""
     answer: list[list[SimpleToken]] = []
     for text, tokens in zip(texts, found, strict=True):
         at = _byte_offsets(text)
-        answer.append([
-            {
-                "id": token.id,
-                "text": token.text,
-                "special": token.special,
-                "start": None if token.start is None else at[token.start],
-                "stop": None if token.end is None else at[token.end],
-            }
-            for token in tokens
-        ])  # fmt: skip
-    return json_response(answer)
+        answer.append(
+            [
+                {
+                    "id": token.id,
+                    "text": token.text,
+                    "special": token.special,
+                    "start": None if token.start is None else at[token.start],
+                    "stop": None if token.end is None else at[token.end],
+                }
+                for token in tokens
+            ]
+        )
+    return answer
 
 
 def _byte_offsets(text: str) -> range | list[int]:

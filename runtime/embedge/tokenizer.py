@@ -143,7 +143,10 @@ class Tokenizer:
         for index, given in enumerate(ids):
             tokens = list(given)
             if tokens and not (min(tokens) >= 0 and max(tokens) < size):
-                raise InputError(f"texts[{index}] has a token id that is not one of 0 to {size - 1}")
+                raise InputError(
+                    f"texts[{index}] has a token id that is not one of 0 to {size - 1}: pass ids of the model's own "
+                    "tokenizer, or texts"
+                )
             if not (tokens[: len(before)] == before and tokens[len(tokens) - len(after) :] == after):
                 tokens = [*before, *tokens, *after]
             if len(tokens) > self.max_tokens:

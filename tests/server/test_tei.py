@@ -8,6 +8,7 @@ import pytest
 import tokenizers
 
 from embedge import Embedder, Reranker
+from embedge.server.scores import as_logits, as_relevance
 
 TEXTS = ["Bread rises by yeast.", "ONNX Runtime runs on edge boxes.", "", "東京の夜"]
 LONG = "the harbour is closed in winter; " * 40
@@ -191,3 +192,14 @@ def test_a_long_pair_loses_either_end_or_is_refused(several: httpx.Client, squas
     assert scores[1] == squashed.engine.run(ids)[0, 0]
     refused = several.post("/rerank", json={**body, "truncate": False})
     assert (refused.status_code, refused.json()["error"][:20]) == (422, "texts[1] has more th")
+
+
+def test_a_score_of_1_has_a_finite_logit_and_a_large_logit_a_score_of_1(reranker: Reranker, squashed: Reranker) -> None:
+    scores = np.array([0, 1e-30, 0.5, 1], np.float32)
+    logits = as_logits(squashed, scores)
+    assert np.isfinite(logits).all()
+    assert (np.diff(logits) > 0).all()
+    assert logits[3] < 17
+    assert as_relevance(reranker, np.array([-1e9, 0, 1e9], np.float32)).tolist() == [0, 0.5, 1]
+    assert as_relevance(squashed, scores) is scores
+    assert as_logits(reranker, scores) is scores

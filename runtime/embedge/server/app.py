@@ -102,12 +102,12 @@ async def _refuse_route(request: Request, exc: Exception) -> Response:
         refused = Refused("wrong_method", f"{request.url.path} does not take {request.method}")
     else:
         refused = Refused("unknown_route", f"there is no {request.url.path} here; see /docs")
-    response = refusal(refused, _dialect_of(request.url.path))
+    response = refusal(refused, dialect_of(request.url.path))
     response.headers.update(exc.headers or {})
     return response
 
 
-def _dialect_of(path: str) -> Dialect:
+def dialect_of(path: str) -> Dialect:
     """The dialect of the route ``path``, else of the routes that begin as it does."""
     start = "/".join(path.split("/")[:2]) + "/"
     found = [endpoint for endpoint in ENDPOINTS if endpoint.path == path]

@@ -34,11 +34,14 @@ _REFUSALS: Mapping[Kind, str] = {
 _OF_GETS: tuple[Kind, ...] = ("unauthorized", "failed")
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
-_HEADERS = {
+HEADERS = {
     "x-embedge-model": ("The model's name.", "string"),
     "x-embedge-fingerprint": ("Vectors may be compared where it is the same.", "string"),
+    "x-embedge-texts": ("How many texts or pairs there were.", "integer"),
+    "x-embedge-tokens": ("How many tokens they had, special ones included.", "integer"),
     "x-embedge-truncated": ("How many texts were cut to the model's limit.", "integer"),
 }
+"""Of every answer to a request with texts."""
 
 
 @functools.cache
@@ -93,7 +96,7 @@ def _operation(tag: str, endpoint: Endpoint, schemas: list[tuple[Any, dict[str, 
         body["application/json"]["example"] = endpoint.example
         operation["requestBody"] = {"required": True, "content": body}
         good["headers"] = {
-            name: {"description": text, "schema": {"type": kind}} for name, (text, kind) in _HEADERS.items()
+            name: {"description": text, "schema": {"type": kind}} for name, (text, kind) in HEADERS.items()
         }
     elif parameters:
         kinds = (*_OF_GETS, "unknown_model")

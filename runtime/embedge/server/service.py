@@ -59,6 +59,13 @@ class Scored(NamedTuple):
     headers: dict[str, str]
 
 
+class Tokenized(NamedTuple):
+    """All tokens of some texts; the headers as in :class:`Embedded`."""
+
+    tokens: list[list[Token]]
+    headers: dict[str, str]
+
+
 class Service:
     """The models, the queue and the limits of one server."""
 
@@ -132,7 +139,8 @@ class Service:
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
         found = [Detail(tokens=tokens, start=start, end=end) for tokens, start, end in readings]
         tokens = [len(one) for one in encoded.ids]
-        return Embedded(vectors, tokens, self._headers(served, encoded), found if details else None)
+        headers = self._headers(served, tokens, len(encoded.truncated))
+        return Embedded(vectors, tokens, headers, found if details else None)
 
     async def score(
         self,
@@ -158,11 +166,12 @@ class Service:
         )
         self._check_lengths(encoded, served.model, field, truncate)
         rows = await self.queue.run(served.model.engine, encoded.ids)
-        return Scored(rows[:, 0], [len(ids) for ids in encoded.ids], self._headers(served, encoded))
+        tokens = [len(ids) for ids in encoded.ids]
+        return Scored(rows[:, 0], tokens, self._headers(served, tokens, len(encoded.truncated)))
 
     async def tokens(
         self, served: Served[LoadedModel], texts: Sequence[str], *, field: str, special: bool
-    ) -> list[list[Token]]:
+    ) -> Tokenized:
         """All tokens of each text, before any truncation; errors as in :meth:`embed`."""
         self._check_count(texts, field)
         tokenizer, chars = served.model.tokenizer, sum(map(len, texts))
@@ -170,7 +179,8 @@ class Service:
         most = self.settings.max_queued_tokens
         if total > most:
             raise Refused("too_large", f"{field} has {total} tokens, and one request may have {most}", field=field)
-        return await off_loop(chars, lambda: [tokenizer.tokens(text, special=special) for text in texts])
+        found = await off_loop(chars, lambda: [tokenizer.tokens(text, special=special) for text in texts])
+        return Tokenized(found, self._headers(served, [len(tokens) for tokens in found], 0))
 
     async def _tokenize(self, chars: int, encode: Callable[[], Encoded], field: str) -> Encoded:
         began = time.perf_counter()
@@ -205,11 +215,13 @@ class Service:
                     "too_large", f"{field}[{index}] has {len(ids)} tokens, and {most} may be run", field=field
                 )
 
-    def _headers(self, served: Served[LoadedModel], encoded: Encoded) -> dict[str, str]:
+    def _headers(self, served: Served[LoadedModel], tokens: Sequence[int], truncated: int) -> dict[str, str]:
         return {
             "x-embedge-model": served.name,
             "x-embedge-fingerprint": served.fingerprint,
-            "x-embedge-truncated": str(len(encoded.truncated)),
+            "x-embedge-texts": str(len(tokens)),
+            "x-embedge-tokens": str(sum(tokens)),
+            "x-embedge-truncated": str(truncated),
         }
 
 

@@ -193,8 +193,8 @@ async def tokenize(service: Service, body: TokenizeRequest) -> Response:
         prompt = find_prompt(served_embedder.model, body.prompt_name, default=None, field="prompt_name")
         texts = [prompt + text for text in texts]
     found = await service.tokens(served, texts, field="inputs", special=body.add_special_tokens)
-    work = functools.partial(_locate, texts, found)
-    return json_response(await off_loop(sum(map(len, found)), work))
+    work = functools.partial(_locate, texts, found.tokens)
+    return json_response(await off_loop(sum(map(len, found.tokens)), work), headers=found.headers)
 
 
 def _locate(texts: Sequence[str], found: Sequence[Sequence[Token]]) -> list[list[SimpleToken]]:

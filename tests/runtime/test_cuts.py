@@ -158,6 +158,28 @@ def test_truncated_texts_have_the_tokens_of_either_end_of_the_whole(
     check()
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_what_is_read_of_a_truncated_text_lies_where_its_tokens_lie_in_the_whole(
+    whole: tokenizers.Tokenizer, pieces_of: Callable[..., Tokenizer], side: Any
+) -> None:
+    tokenizer = pieces_of(3)
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @given(st.lists(TEXTS, min_size=1, max_size=3), st.sampled_from(["", "query: ", "x"]))
+    def check(texts: list[str], prompt: str) -> None:
+        texts = [text * 8 for text in texts]
+        for text, reading in zip(texts, tokenizer.readings(texts, prompt=prompt, side=side), strict=True):
+            offsets = whole.encode(prompt + text, add_special_tokens=False).offsets
+            span = (0, len(text))
+            if len(offsets) > 3 and side == "right":
+                span = (0, max(0, offsets[2][1] - len(prompt)))
+            elif len(offsets) > 3:
+                span = (max(0, offsets[-3][0] - len(prompt)), len(text))
+            assert reading == (len(offsets), *span)
+
+    check()
+
+
 NOT_CUT: dict[str, Callable[[], tokenizers.Tokenizer]] = {
     "tokens over words": lambda: unigrams(Metaspace(split=False)),
     "no splitter": lambda: unigrams(None),

@@ -421,6 +421,23 @@ def test_truncated_ids_are_those_of_the_tokenizers_library(bundle: Path) -> None
         assert encoded.truncated == [index for index, length in enumerate(lengths) if length > limit]
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_part_that_is_read_of_a_long_text_has_its_vector(prompted: Embedder, side: Any) -> None:
+    tokenizer = prompted.tokenizer
+    for text in ("the harbour is closed in winter; " * 40, "天地玄黄宇宙洪荒" * 20, words(33), words(5000)):
+        (reading,) = tokenizer.readings([text], prompt="new: ", side=side)
+        assert reading.tokens == prompted.count_tokens(["new: " + text])[0] > 32
+        part = text[reading.start : reading.end]
+        assert (reading.start, reading.end)[side == "left"] == (0, len(text))[side == "left"]
+        prompt = "new: " if side == "right" else ""
+        assert tokenizer.encode([prompt + part]).ids == tokenizer.encode([text], prompt="new: ", side=side).ids
+        assert tokenizer.encode([prompt + part]).truncated == []
+
+
+def test_a_text_that_fits_is_read_whole(prompted: Embedder) -> None:
+    assert prompted.tokenizer.readings(["", words(32)]) == [(2, 0, 0), (32, 0, len(words(32)))]
+
+
 def test_vectors_of_truncated_texts_are_those_of_the_texts_that_fit(prompted: Embedder) -> None:
     for length in (33, 40, 1000, 100_000):
         vector = quietly(partial(prompted.embed, [words(length)], prompt=""))

@@ -10,7 +10,7 @@ import pytest
 
 from embedge import EmbedgeError, InputError, Ranked, Reranker, verify
 from embedge_export import export
-from tests.cases import write_checkpoint
+from tests.cases import MakeCheckpoint, write_checkpoint
 from tests.layouts import write_reranker
 
 TEXTS = ["yeast makes gas", "boats on the sea", "", "bread " * 40]
@@ -52,6 +52,26 @@ def test_a_score_has_the_same_bits_alone_and_in_any_list(reranker: Reranker, pas
     together = reranker.scores(pairs)
     assert [reranker.scores([pair])[0] for pair in pairs] == together.tolist()
     assert reranker.scores(pairs[::-1]).tolist() == together[::-1].tolist()
+
+
+@pytest.mark.parametrize("squashed", [True, False])
+def test_a_reranker_knows_whether_its_scores_went_through_a_sigmoid(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, squashed: bool
+) -> None:
+    name = f"torch.nn.modules.{'activation.Sigmoid' if squashed else 'linear.Identity'}"
+    source = write_reranker(make_checkpoint(), sentence_transformers={"activation_fn": name})
+    export(source, tmp_path / "out", precision=["fp32"])
+    with Reranker.load(tmp_path / "out") as model:
+        assert model.squashed == squashed
+
+
+def test_texts_of_pairs_can_be_cut_by_themselves(reranker: Reranker) -> None:
+    tokenizer = reranker.tokenizer
+    encoded = tokenizer.encode_pairs([("bread", "yeast makes gas"), ("bread", "yeast")], max_second=1)
+    assert encoded.ids[0] == encoded.ids[1]
+    assert encoded.truncated == [0]
+    left = tokenizer.encode_pairs([("bread", "yeast makes gas")], max_second=1, side="left")
+    assert left.ids == tokenizer.encode_pairs([("bread", "gas")]).ids
 
 
 def test_long_pairs_are_truncated_on_the_longer_side_and_counted(reranker: Reranker) -> None:

@@ -1,17 +1,23 @@
 """A real server on loopback, in a thread of the tests' process, and a client for it."""
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TypeAlias
 
 import httpx
 import pytest
 import uvicorn
 
-from embedge import Embedder
+from embedge import Embedder, Reranker
 from embedge.loaded import LoadedModel
 from embedge.server import Settings, create_app
+from embedge_export import export
+from tests.cases import kept_bundle, write_checkpoint
+from tests.damage import reseal
+from tests.layouts import write_reranker, write_trained_reranker
 
 Serve: TypeAlias = "Callable[..., AbstractContextManager[str]]"
 
@@ -32,6 +38,42 @@ def serving(*models: LoadedModel, settings: Settings | None = None) -> Iterator[
     finally:
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def reranker(minilm: Path, kept: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reranker]:
+    """MiniLM's encoder with a random head, whose scores are logits."""
+    source = write_trained_reranker(minilm, tmp_path_factory.mktemp("reranker") / "trained")
+    with Reranker.load(kept_bundle(kept, "reranker", source, ["fp32"])) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def squashed(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reranker]:
+    """A tiny reranker of 64 tokens, whose scores have gone through a sigmoid."""
+    place = tmp_path_factory.mktemp("squashed")
+    source = write_reranker(write_checkpoint(place / "tiny", minilm, None))
+    export(source, place / "squashed", precision=["fp32"], max_tokens=64)
+    with Reranker.load(place / "squashed") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def prompted(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
+    """A tiny embedder of 32 tokens, with prompts and a default one, whose vectors keep their own length."""
+    bundle = Path(shutil.copytree(tiny, tmp_path_factory.mktemp("prompted") / "prompted"))
+    prompts = {"query": "new: ", "passage": "a passage: "}
+    change = {"prompts": prompts, "default_prompt": "passage", "max_tokens": 32, "normalized": False}
+    reseal(bundle, lambda fields: fields.update(change))
+    with Embedder.load(bundle, variant="fp32") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def several(model: Embedder, prompted: Embedder, reranker: Reranker, squashed: Reranker) -> Iterator[httpx.Client]:
+    """A client of a server of MiniLM, ``prompted``, and two rerankers, ``trained`` and ``squashed``."""
+    with serving(model, prompted, reranker, squashed) as address, httpx.Client(base_url=address, timeout=30) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

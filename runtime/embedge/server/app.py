@@ -1,6 +1,7 @@
 """The ASGI application: routes of all dialects, and what every request goes through."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from starlette.routing import Route
 
 from embedge.errors import EmbedgeError
 from embedge.loaded import LoadedModel
-from embedge.server import monitoring, openai
+from embedge.server import openai, openapi, reference
 from embedge.server.bodies import read_json, refusal
 from embedge.server.dialect import Dialect, Endpoint, Refused
 from embedge.server.service import Service
@@ -22,7 +23,7 @@ from embedge.server.settings import Settings
 
 _LOG = logging.getLogger("embedge.server")
 
-ENDPOINTS: tuple[Endpoint, ...] = (*openai.ENDPOINTS, *monitoring.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (*itertools.chain(*openapi.GROUPS.values()), *reference.ENDPOINTS)
 _Value = TypeVar("_Value")
 
 
@@ -41,7 +42,9 @@ def create_app(models: LoadedModel | Sequence[LoadedModel], settings: Settings |
 
     app = Starlette(
         routes=[
-            Route(endpoint.path, _answerer(service, endpoint), methods=[endpoint.method]) for endpoint in ENDPOINTS
+            Route(endpoint.path, _answerer(service, endpoint), methods=[endpoint.method])
+            for endpoint in ENDPOINTS
+            if service.settings.page or endpoint not in reference.ENDPOINTS
         ],
         exception_handlers={HTTPException: _refuse_route},
         lifespan=lifespan,
@@ -99,12 +102,14 @@ async def _refuse_route(request: Request, exc: Exception) -> Response:
         refused = Refused("wrong_method", f"{request.url.path} does not take {request.method}")
     else:
         refused = Refused("unknown_route", f"there is no {request.url.path} here; see /docs")
-    response = refusal(refused, _dialect_of(request.url.path))
+    response = refusal(refused, dialect_of(request.url.path))
     response.headers.update(exc.headers or {})
     return response
 
 
-def _dialect_of(path: str) -> Dialect:
-    """The dialect of the routes that begin as ``path`` does."""
+def dialect_of(path: str) -> Dialect:
+    """The dialect of the route ``path``, else of the routes that begin as it does."""
     start = "/".join(path.split("/")[:2]) + "/"
-    return next((endpoint.dialect for endpoint in ENDPOINTS if endpoint.path.startswith(start)), openai.DIALECT)
+    found = [endpoint for endpoint in ENDPOINTS if endpoint.path == path]
+    found += [endpoint for endpoint in ENDPOINTS if endpoint.path.startswith(start)]
+    return found[0].dialect if found else openai.DIALECT

@@ -1,6 +1,7 @@
 """Bodies in and out: JSON that is read strictly, within limits of size and time, and vectors as JSON."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -13,6 +14,10 @@ from embedge.server.dialect import Dialect, Refused
 from embedge.server.settings import Settings
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
+
+# As JSON writes characters beyond U+FFFF; msgspec's messages about a lone half mislead.
+_WHOLE_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 async def read_json(request: Request, kind: type[_Body], dialect: Dialect, settings: Settings) -> _Body:
@@ -37,6 +42,10 @@ async def read_json(request: Request, kind: type[_Body], dialect: Dialect, setti
         field = place.rstrip("`").lstrip(".") or None
         raise Refused("invalid", f"{field}: {reason}" if field else reason, field=field) from exc
     except msgspec.DecodeError as exc:
+        half = _HALF_PAIR.search(_WHOLE_PAIR.sub(b"", body))
+        if half:
+            reason = f"{half[0].decode()} is half of a surrogate pair, and no character: the body is not Unicode text"
+            raise Refused("invalid", reason) from exc
         raise Refused("invalid", f"the body is not JSON: {exc}") from exc
     except RecursionError as exc:
         raise Refused("invalid", "the body is nested too deeply") from exc

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 Kind = Literal[
     "invalid",  # the request says something that can't be done
+    "empty",  # no text at all
     "too_large",  # a limit of the server's that will not change by waiting
     "overloaded",  # a limit that will
     "timeout",  # the body did not come in time
@@ -42,6 +43,8 @@ class Dialect(NamedTuple):
     statuses: Mapping[Kind, int]
     body: Callable[[Refused], Mapping[str, Any]]
     """The body of an error, to be written as JSON."""
+    error: type
+    """What that is: a typed dictionary, for the reference."""
     media_types: tuple[str, ...] = ("application/json",)
     """What a request may call its body. Pages of other origins can't send JSON under this name without asking."""
 
@@ -60,13 +63,18 @@ class Endpoint(NamedTuple):
     """Called with the service and the body."""
     dialect: Dialect
     summary: str
-    """A line for the reference page."""
+    """A line for the reference."""
+    result: Any = None
+    """What the JSON of its answer is: a type that msgspec knows; ``None`` where the answer is no JSON."""
+    example: Mapping[str, Any] | None = None
+    """A body, for the reference."""
     open: bool = False
     """Whether it needs no key."""
 
 
 STATUSES: Mapping[Kind, int] = {
     "invalid": 400,
+    "empty": 400,
     "too_large": 413,
     "overloaded": 429,
     "timeout": 408,

@@ -3,8 +3,8 @@
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar, cast
 
 from embedge.embedder import Embedder
 from embedge.loaded import LoadedModel
@@ -20,14 +20,10 @@ class Served(Generic[_Model]):
 
     name: str
     model: _Model
-    since: int = field(default_factory=lambda: int(time.time()))
-    """When it was loaded, in seconds since 1970."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Which vectors these are: those of equal fingerprints may be compared. The variant and 16 digits of a hash."""
-        variant = self.model.variant
-        return f"{variant}-{hashlib.sha256(f'{self.model.manifest.identity()} {variant}'.encode()).hexdigest()[:16]}"
+    fingerprint: str
+    """Which vectors these are: those of equal fingerprints may be compared. The variant and 16 digits of a hash."""
+    since: int
+    """When the server started, in seconds since 1970."""
 
 
 class Models:
@@ -47,7 +43,13 @@ class Models:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two bundles are called {name}: rename the directory of one")
-        self._served = [Served(name, model) for name, model in zip(names, models, strict=True)]
+        now = int(time.time())
+        self._served = [
+            Served(name, model, _fingerprint(model), now) for name, model in zip(names, models, strict=True)
+        ]
+        for model in models:
+            if isinstance(model, Reranker):
+                _ = model.squashed  # read now, while the bundle is the one that was loaded
         self._by_name = {served.name: served for served in self._served}
         for served in self._served:
             for alias in (served.model.path.name, served.name.rpartition("/")[2]):
@@ -65,6 +67,10 @@ class Models:
             raise Refused("unknown_model", f"there is no model {name!r} here, but: {have}", field="model")
         return found
 
+    def any(self, name: str | None) -> Served[LoadedModel]:
+        """The model ``name``, or the first; ``Refused`` where there is none of the name."""
+        return self._served[0] if name is None else self.get(name)
+
     def embedder(self, name: str | None) -> Served[Embedder]:
         """The embedder ``name``, or the only one; ``Refused`` where there is none of the name, or it is a reranker."""
         return self._find(name, Embedder, "embedding")
@@ -78,9 +84,14 @@ class Models:
             served = self.get(name)
             if not isinstance(served.model, kind):
                 raise Refused("unknown_model", f"{name!r} is not for {task}", field="model")
-            return Served(served.name, served.model, served.since)
+            return cast(Served[_Model], served)
         fitting = [served for served in self if isinstance(served.model, kind)]
         if len(fitting) == 1:
             return self._find(fitting[0].name, kind, task)
         have = ", ".join(served.name for served in fitting) or "none"
         raise Refused("unknown_model", f"the request names no model; models for {task} here: {have}", field="model")
+
+
+def _fingerprint(model: LoadedModel) -> str:
+    digest = hashlib.sha256(f"{model.manifest.identity()} {model.variant}".encode()).hexdigest()
+    return f"{model.variant}-{digest[:16]}"

@@ -4,9 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias, TypedDict, TypeVar
 
-import numpy.typing as npt
+import numpy as np
 
 from embedge.embedder import Embedder
 from embedge.errors import InputError
@@ -17,21 +17,38 @@ from embedge.server.metrics import Metrics
 from embedge.server.models import Models, Served
 from embedge.server.queue import Queue
 from embedge.server.settings import Settings
-from embedge.tokenizer import Encoded
+from embedge.tokenizer import Encoded, Reading, Side, Token
 from embedge.vectors import FloatArray, check_form, encode
 
 # Fewer characters are tokenized sooner than another thread is woken.
 _INLINE_CHARS = 4000
 
+_Result = TypeVar("_Result")
+
+
+# What requests call texts: one, several, or token ids instead.
+Input: TypeAlias = str | list[str | int | list[int]]
+
+
+class Detail(TypedDict):
+    """How much of a text its vector reads: the characters from ``start`` to ``end``, as Unicode code points."""
+
+    tokens: int
+    """Of the whole text with its prompt and special tokens, before any truncation."""
+    start: int
+    end: int
+
 
 class Embedded(NamedTuple):
     """Vectors of some texts, shape ``(n, dimensions)``."""
 
-    vectors: npt.NDArray[Any]
+    vectors: FloatArray
     tokens: list[int]
     """Of each text as it was run."""
     headers: dict[str, str]
     """Which vectors these are, and how many texts were cut."""
+    details: list[Detail] | None
+    """Of each text, where they were asked for."""
 
 
 class Scored(NamedTuple):
@@ -39,6 +56,13 @@ class Scored(NamedTuple):
 
     scores: FloatArray
     tokens: list[int]
+    headers: dict[str, str]
+
+
+class Tokenized(NamedTuple):
+    """All tokens of some texts; the headers as in :class:`Embedded`."""
+
+    tokens: list[list[Token]]
     headers: dict[str, str]
 
 
@@ -70,71 +94,101 @@ class Service:
     async def embed(
         self,
         served: Served[Embedder],
-        texts: Sequence[str],
+        value: Input,
         *,
         field: str,
         prompt: str = "",
         truncate: bool = True,
+        side: Side | None = None,
         dimensions: int | None = None,
+        normalize: bool = False,
+        details: bool = False,
     ) -> Embedded:
-        """Vectors of ``texts``, each with the ``prompt`` in front of it.
+        """Vectors of texts, each with the ``prompt`` in front of it, or of token ids, which get no prompt.
 
-        ``field`` is what the dialect calls the texts. Without ``truncate`` a text that is too long is refused.
+        ``field`` is what the dialect calls ``value``. Token ids get the special tokens that they lack. Without
+        ``truncate`` a text that is too long is refused; ``side`` is the end that it loses otherwise. ``normalize``
+        gives the vectors of every model length 1.
 
         Raises:
-            Refused: a text or the number of texts is beyond a limit, or ``dimensions`` is.
+            Refused: a text or the number of texts is beyond a limit, or ``dimensions`` is; texts beside token ids;
+                ``details`` of token ids.
         """
-        self._check_count(texts, field)
-        chars = sum(map(len, texts))
-        tokenizer = served.model.tokenizer
-        encoded = await self._tokenize(chars, lambda: tokenizer.encode(texts, prompt=prompt), field)
-        return await self._embed(served, encoded, field, truncate, dimensions)
-
-    async def embed_ids(
-        self,
-        served: Served[Embedder],
-        ids: Sequence[Sequence[int]],
-        *,
-        field: str,
-        truncate: bool = True,
-        dimensions: int | None = None,
-    ) -> Embedded:
-        """Vectors of token ids, which get the special tokens that they lack and no prompt; else as :meth:`embed`."""
-        self._check_count(ids, field)
-        encoded = await self._tokenize(0, lambda: served.model.tokenizer.complete(ids), field)
-        return await self._embed(served, encoded, field, truncate, dimensions)
-
-    async def _embed(
-        self, served: Served[Embedder], encoded: Encoded, field: str, truncate: bool, dimensions: int | None
-    ) -> Embedded:
-        model = served.model
+        texts, ids = split_input(value, field)
+        self._check_count(texts or ids, field)
+        model, tokenizer = served.model, served.model.tokenizer
         try:
             size = check_form(dimensions, "float32", model.dimensions)
         except ValueError as exc:
             raise Refused("invalid", str(exc), field="dimensions") from exc
+        if ids and details:
+            raise Refused("invalid", "token ids have no details: send texts", field="details")
+        chars = sum(map(len, texts))
+        readings: list[Reading] = []
+        if ids:
+            encoded = await self._tokenize(sum(map(len, ids)), lambda: tokenizer.complete(ids, side=side), field)
+        else:
+            encoded = await self._tokenize(chars, lambda: tokenizer.encode(texts, prompt=prompt, side=side), field)
         self._check_lengths(encoded, model, field, truncate)
+        if details:
+            readings = await off_loop(chars, lambda: tokenizer.readings(texts, prompt=prompt, side=side))
         rows = await self.queue.run(model.engine, encoded.ids)
         manifest = model.manifest
         vectors = encode(rows, size, "float32", normalized=manifest.normalized, int8_range=manifest.int8_range)
-        return Embedded(vectors, [len(ids) for ids in encoded.ids], self._headers(served, encoded))
+        if normalize and not manifest.normalized:
+            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+        found = [Detail(tokens=tokens, start=start, end=end) for tokens, start, end in readings]
+        tokens = [len(one) for one in encoded.ids]
+        headers = self._headers(served, tokens, len(encoded.truncated))
+        return Embedded(vectors, tokens, headers, found if details else None)
 
     async def score(
-        self, served: Served[Reranker], pairs: Sequence[tuple[str, str]], *, field: str, truncate: bool = True
+        self,
+        served: Served[Reranker],
+        query: str,
+        texts: Sequence[str],
+        *,
+        field: str,
+        truncate: bool = True,
+        side: Side | None = None,
+        max_text_tokens: int | None = None,
     ) -> Scored:
-        """Scores of pairs of a query and a text; errors as in :meth:`embed`."""
-        self._check_count(pairs, field)
-        chars = sum(len(query) + len(text) for query, text in pairs)
-        encoded = await self._tokenize(chars, lambda: served.model.tokenizer.encode_pairs(pairs), field)
+        """How well each of ``texts`` answers ``query``, as the library says it; errors as in :meth:`embed`.
+
+        A text loses what it has beyond ``max_text_tokens``.
+        """
+        self._check_count(texts, field)
+        pairs = [(query, text) for text in texts]
+        chars = len(query) + sum(map(len, texts))
+        tokenizer = served.model.tokenizer
+        encoded = await self._tokenize(
+            chars, lambda: tokenizer.encode_pairs(pairs, side=side, max_second=max_text_tokens), field
+        )
         self._check_lengths(encoded, served.model, field, truncate)
         rows = await self.queue.run(served.model.engine, encoded.ids)
-        return Scored(rows[:, 0], [len(ids) for ids in encoded.ids], self._headers(served, encoded))
+        tokens = [len(ids) for ids in encoded.ids]
+        return Scored(rows[:, 0], tokens, self._headers(served, tokens, len(encoded.truncated)))
+
+    async def tokens(
+        self, served: Served[LoadedModel], texts: Sequence[str], *, field: str, special: bool
+    ) -> Tokenized:
+        """All tokens of each text, before any truncation; errors as in :meth:`embed`."""
+        self._check_count(texts, field)
+        tokenizer, chars = served.model.tokenizer, sum(map(len, texts))
+        total = sum(await off_loop(chars, lambda: tokenizer.count(texts)))
+        most = self.settings.max_queued_tokens
+        if total > most:
+            raise Refused("too_large", f"{field} has {total} tokens, and one request may have {most}", field=field)
+        found = await off_loop(chars, lambda: [tokenizer.tokens(text, special=special) for text in texts])
+        return Tokenized(found, self._headers(served, [len(tokens) for tokens in found], 0))
 
     async def _tokenize(self, chars: int, encode: Callable[[], Encoded], field: str) -> Encoded:
         began = time.perf_counter()
         try:
-            encoded = encode() if chars <= _INLINE_CHARS else await asyncio.to_thread(encode)
+            encoded = await off_loop(chars, encode)
         except InputError as exc:
-            raise Refused("invalid", str(exc), field=field) from exc
+            # The library calls them texts.
+            raise Refused("invalid", str(exc).replace("texts[", f"{field}[", 1), field=field) from exc
         self.metrics.tokenization_time.observe(time.perf_counter() - began)
         self.metrics.truncated.inc(len(encoded.truncated))
         return encoded
@@ -142,7 +196,7 @@ class Service:
     def _check_count(self, items: Sequence[object], field: str) -> None:
         most = self.settings.max_texts
         if not items:
-            raise Refused("invalid", f"{field} is empty: send at least one text", field=field)
+            raise Refused("empty", f"{field} is empty: send at least one text", field=field)
         if len(items) > most:
             raise Refused("too_large", f"{field} has {len(items)} texts, and one request may have {most}", field=field)
 
@@ -161,8 +215,32 @@ class Service:
                     "too_large", f"{field}[{index}] has {len(ids)} tokens, and {most} may be run", field=field
                 )
 
-    def _headers(self, served: Served[Embedder] | Served[Reranker], encoded: Encoded) -> dict[str, str]:
-        headers = {"x-embedge-model": served.name, "x-embedge-fingerprint": served.fingerprint}
-        if encoded.truncated:
-            headers["x-embedge-truncated"] = str(len(encoded.truncated))
-        return headers
+    def _headers(self, served: Served[LoadedModel], tokens: Sequence[int], truncated: int) -> dict[str, str]:
+        return {
+            "x-embedge-model": served.name,
+            "x-embedge-fingerprint": served.fingerprint,
+            "x-embedge-texts": str(len(tokens)),
+            "x-embedge-tokens": str(sum(tokens)),
+            "x-embedge-truncated": str(truncated),
+        }
+
+
+def split_input(value: Input, field: str) -> tuple[list[str], list[list[int]]]:
+    """The texts or the lists of token ids that a request has; one of the two is empty.
+
+    Raises:
+        Refused: both.
+    """
+    if isinstance(value, str):
+        return [value], []
+    if len({*map(type, value)}) > 1:
+        raise Refused("invalid", f"{field} mixes texts and token ids: send either", field=field)
+    texts = [item for item in value if isinstance(item, str)]
+    lists = [item for item in value if isinstance(item, list)]
+    numbers = [item for item in value if isinstance(item, int)]
+    return texts, [numbers] if numbers else lists
+
+
+async def off_loop(chars: int, work: Callable[[], _Result]) -> _Result:
+    """What ``work`` on so many characters or tokens gives, on another thread unless they are few."""
+    return work() if chars <= _INLINE_CHARS else await asyncio.to_thread(work)

@@ -1,0 +1,59 @@
+"""What the models of a server are called, and which one a request means."""
+
+import shutil
+from pathlib import Path
+
+import httpx
+import pytest
+
+from embedge import Embedder
+from embedge.server import create_app
+from embedge.server.models import Models
+from tests.server.conftest import serving
+
+
+@pytest.fixture
+def two(tiny: Path, tmp_path: Path) -> list[Embedder]:
+    """One checkpoint, in two variants and directories."""
+    return [
+        Embedder.load(shutil.copytree(tiny, tmp_path / variant / f"tiny-{variant}"), variant=variant)
+        for variant in ("int8", "fp32")
+    ]
+
+
+def test_a_model_has_the_name_of_its_checkpoint_and_shorter_ones(model: Embedder) -> None:
+    models = Models([model])
+    served = models.get("sentence-transformers/all-MiniLM-L6-v2")
+    assert served.model is model
+    for name in ("all-MiniLM-L6-v2", "all-MiniLM-L6-v2:latest", model.path.name):
+        assert models.get(name) is served
+
+
+def test_variants_of_one_checkpoint_are_known_by_their_directories(two: list[Embedder]) -> None:
+    with serving(*two) as url, httpx.Client(base_url=url) as client:
+        assert [one["id"] for one in client.get("/v1/models").json()["data"]] == ["tiny-int8", "tiny-fp32"]
+        answers = [
+            client.post("/v1/embeddings", json={"input": "a", "model": name}) for name in ("tiny-int8", "tiny-fp32")
+        ]
+        assert answers[0].json()["data"] != answers[1].json()["data"]
+        prints = [answer.headers["x-embedge-fingerprint"].partition("-")[0] for answer in answers]
+        assert prints == ["int8", "fp32"]
+        unnamed = client.post("/v1/embeddings", json={"input": "a"})
+        assert unnamed.status_code == 404
+        assert "models for embedding here: tiny-int8, tiny-fp32" in unnamed.json()["error"]["message"]
+
+
+def test_the_same_bundle_in_another_place_has_the_same_fingerprint(tiny: Path, two: list[Embedder]) -> None:
+    with Embedder.load(tiny, variant="int8") as again:
+        assert Models([again]).get("tiny").fingerprint == Models(two).get("tiny-int8").fingerprint
+
+
+def test_two_models_of_one_name_are_an_error(tiny: Path, tmp_path: Path) -> None:
+    copies = [Embedder.load(shutil.copytree(tiny, tmp_path / place / "same"), variant="fp32") for place in "ab"]
+    with pytest.raises(ValueError, match="two bundles are called same: rename"):
+        create_app(copies)
+
+
+def test_no_model_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no model"):
+        create_app([])

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -15,8 +17,10 @@ from starlette.routing import Route
 from embedge.errors import EmbedgeError
 from embedge.loaded import LoadedModel
 from embedge.server import monitoring, openai
+from embedge.server.auth import Keys
 from embedge.server.bodies import read_json, refusal
 from embedge.server.dialect import Dialect, Endpoint, Refused
+from embedge.server.middleware import RequestMiddleware
 from embedge.server.service import Service
 from embedge.server.settings import Settings
 
@@ -26,8 +30,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (*openai.ENDPOINTS, *monitoring.ENDPOINTS)
 _Value = TypeVar("_Value")
 
 
-def create_app(models: LoadedModel | Sequence[LoadedModel], settings: Settings | None = None) -> Starlette:
+def create_app(
+    models: LoadedModel | Sequence[LoadedModel], settings: Settings | None = None, *, keys: Keys | None = None
+) -> Starlette:
     """An ASGI application that serves ``models``: embedders and rerankers. Closing them stays with the caller.
+
+    Without ``keys`` everybody gets in.
 
     Raises:
         ValueError: no model, or two with one name.
@@ -41,18 +49,40 @@ def create_app(models: LoadedModel | Sequence[LoadedModel], settings: Settings |
 
     app = Starlette(
         routes=[
-            Route(endpoint.path, _answerer(service, endpoint), methods=[endpoint.method]) for endpoint in ENDPOINTS
+            Route(endpoint.path, _answerer(service, endpoint, keys or Keys()), methods=[endpoint.method])
+            for endpoint in ENDPOINTS
         ],
         exception_handlers={HTTPException: _refuse_route},
+        middleware=[Middleware(RequestMiddleware, service=service), *_cors(service.settings)],
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # to an address made of what the client calls this host
     app.state.service = service
     return app
 
 
-def _answerer(service: Service, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+def _cors(settings: Settings) -> list[Middleware]:
+    if not settings.cors_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["*"],
+        )
+    ]
+
+
+def _answerer(service: Service, endpoint: Endpoint, keys: Keys) -> Callable[[Request], Awaitable[Response]]:
+    is_open = endpoint.open or (endpoint.open_with_metrics and service.settings.open_metrics)
+
     async def answer(request: Request) -> Response:
+        request.scope["embedge.route"] = endpoint.path
         try:
+            if not is_open and not keys.admit(request.headers.get("authorization")):
+                raise Refused("unauthorized", "send a key of this server's: Authorization: Bearer <key>")
             if endpoint.body is None:
                 return await endpoint.answer(service, request.path_params)
             with service.admitted():
@@ -95,16 +125,17 @@ async def _while_connected(request: Request, work: Awaitable[_Value]) -> _Value:
 
 async def _refuse_route(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
+    path = request.scope["path"]
     if exc.status_code == 405:
-        refused = Refused("wrong_method", f"{request.url.path} does not take {request.method}")
+        refused = Refused("wrong_method", f"{path} does not take {request.method}")
     else:
-        refused = Refused("unknown_route", f"there is no {request.url.path} here; see /docs")
-    response = refusal(refused, _dialect_of(request.url.path))
+        refused = Refused("unknown_route", f"there is no {path} here; see /docs")
+    response = refusal(refused, dialect_of(path))
     response.headers.update(exc.headers or {})
     return response
 
 
-def _dialect_of(path: str) -> Dialect:
+def dialect_of(path: str) -> Dialect:
     """The dialect of the routes that begin as ``path`` does."""
     start = "/".join(path.split("/")[:2]) + "/"
     return next((endpoint.dialect for endpoint in ENDPOINTS if endpoint.path.startswith(start)), openai.DIALECT)

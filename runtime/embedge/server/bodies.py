@@ -76,7 +76,6 @@ def refusal(refused: Refused, dialect: Dialect) -> Response:
         headers["retry-after"] = str(refused.retry_after_s)
     if refused.kind == "unauthorized":
         headers["www-authenticate"] = "Bearer"
-    # What is left of the body is not read.
-    if refused.kind in ("too_large", "timeout", "wrong_type"):
-        headers["connection"] = "close"
+    if refused.kind == "timeout":
+        headers["connection"] = "close"  # what is left of the body may never come
     return json_response(dialect.body(refused), status=dialect.statuses[refused.kind], headers=headers)

@@ -63,6 +63,8 @@ class Endpoint(NamedTuple):
     """A line for the reference page."""
     open: bool = False
     """Whether it needs no key."""
+    open_with_metrics: bool = False
+    """Whether it needs no key where :attr:`Settings.open_metrics` is set."""
 
 
 STATUSES: Mapping[Kind, int] = {

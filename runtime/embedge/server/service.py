@@ -162,7 +162,12 @@ class Service:
                 )
 
     def _headers(self, served: Served[Embedder] | Served[Reranker], encoded: Encoded) -> dict[str, str]:
-        headers = {"x-embedge-model": served.name, "x-embedge-fingerprint": served.fingerprint}
+        headers = {
+            "x-embedge-model": served.name,
+            "x-embedge-fingerprint": served.fingerprint,
+            "x-embedge-texts": str(len(encoded.ids)),
+            "x-embedge-tokens": str(sum(map(len, encoded.ids))),
+        }
         if encoded.truncated:
             headers["x-embedge-truncated"] = str(len(encoded.truncated))
         return headers

@@ -20,9 +20,11 @@ class Settings:
     max_wait_s: float = 30.0
     """The longest time that a request waits for its turn; then it gets 429."""
     header_timeout_s: float = 10.0
-    """The longest time from a connection's first byte to the end of its headers; then it is closed."""
+    """The longest time from a request's first byte to the end of its headers; then it gets 408."""
     body_timeout_s: float = 30.0
     """The longest time from a request's headers to the end of its body; then it gets 408."""
+    write_timeout_s: float = 30.0
+    """How long an answer may wait for a client that reads nothing of it; then the connection is closed."""
     keep_alive_s: float = 75.0
     """How long an idle connection stays open."""
     grace_s: float = 30.0

@@ -11,7 +11,7 @@ import uvicorn
 
 from embedge import Embedder
 from embedge.loaded import LoadedModel
-from embedge.server import Settings, create_app
+from embedge.server import Settings, create_app, process
 
 Serve: TypeAlias = "Callable[..., AbstractContextManager[str]]"
 
@@ -19,7 +19,8 @@ Serve: TypeAlias = "Callable[..., AbstractContextManager[str]]"
 @contextmanager
 def serving(*models: LoadedModel, settings: Settings | None = None) -> Iterator[str]:
     """The URL of a server of ``models`` while it runs."""
-    config = uvicorn.Config(create_app(models, settings), host="127.0.0.1", port=0, log_level="warning")
+    config = process.config_of(create_app(models, settings))
+    config.port = 0
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,13 +103,17 @@ class Serving:
 
     def event(self, message: str) -> dict[str, Any]:
         """The first event that begins with ``message``; waits for it."""
+        return self.wait(lambda event: str(event["message"]).startswith(message))
+
+    def wait(self, matches: Callable[[dict[str, Any]], bool], known: int = 0) -> dict[str, Any]:
+        """The first event after the ``known`` ones that ``matches``; waits for it."""
 
         def find() -> dict[str, Any] | None:
-            return next((event for event in self.log if event["message"].startswith(message)), None)
+            return next(filter(matches, self.log[known:]), None)
 
         with self._changed:
             found = self._changed.wait_for(find, timeout=PATIENCE_S)
-        assert found, f"no {message!r} in {self.log}"
+        assert found, self.log
         return found
 
     def connect(self) -> Client:

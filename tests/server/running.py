@@ -8,7 +8,6 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -143,12 +142,10 @@ class Serving:
 
 
 @contextmanager
-def serve(
-    bundle: Path, *options: object, environment: Mapping[str, str] | None = None, **popen: Any
-) -> Iterator[Serving]:
-    """``embedge serve`` of a bundle, on a port that is free unless ``options`` say otherwise."""
+def serve(*options: object, environment: Mapping[str, str] | None = None, **popen: Any) -> Iterator[Serving]:
+    """``embedge serve`` with bundles and options, on a port that is free unless these say otherwise."""
     where = [] if "--uds" in options else ["--port", 0]
-    command = [*EMBEDGE, "serve", bundle, *where, "--log-format", "json", *options]
+    command = [*EMBEDGE, "serve", *where, "--log-format", "json", *options]
     popen = {"preexec_fn": heed_ctrl_c, **popen}
     process = subprocess.Popen(
         list(map(str, command)),

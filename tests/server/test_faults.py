@@ -252,6 +252,33 @@ def test_many_connections_that_say_nothing_cost_nothing(server: Serving) -> None
     assert works(server.connect())
 
 
+def test_clients_that_send_slowly_take_no_place(tiny: Path) -> None:
+    with serve(tiny, "--max-requests", 1) as server:
+        slow = [server.connect() for _ in range(5)]
+        for client in slow:
+            client.send(request("POST", "/v1/embeddings", GOOD)[:-5])
+        assert works(server.connect())
+        for client in slow:
+            client.send(GOOD[-5:])
+            assert client.answer().status == 200
+
+
+def test_bodies_that_are_being_read_have_a_limit_together(tiny: Path) -> None:
+    with serve(tiny, "--max-buffered-bytes", 250_000) as server:
+        body = b'{"input": "a text"}' + b" " * 150_000
+        first, second = server.connect(), server.connect()
+        first.send(request("POST", "/v1/embeddings", body)[:-5])
+        second.send(request("POST", "/v1/embeddings", body)[:-5])
+        answered = select.select([first.socket, second.socket], [], [], 60)[0]
+        refused, held = (first, second) if first.socket in answered else (second, first)
+        answer = refused.answer()
+        assert (answer.status, answer.headers["retry-after"]) == (429, "1")
+        refused.send(body[-5:])
+        held.send(body[-5:])
+        assert held.answer().status == 200
+        assert works(refused)
+
+
 # Slow clients.
 
 

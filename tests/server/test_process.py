@@ -1,19 +1,25 @@
 """The process: where it listens, how it starts, and how signals end it."""
 
 import argparse
+import fcntl
 import os
+import pty
 import resource
 import signal
 import socket
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 
 from embedge.cli import serve as command
 from embedge.server import Settings
+from embedge_export import export
+from tests.cases import MakeCheckpoint
 from tests.cli.running import process
+from tests.layouts import write_reranker
 from tests.server.running import Client, request, serve
 
 BODY = b'{"input": "a text"}'
@@ -45,6 +51,23 @@ def test_without_the_extra_one_line_says_how_to_install_it() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.decode() == 'embedge: error: this command needs starlette: pip install "embedge[serve]"\n'
+
+
+def test_embedders_and_rerankers_are_served_together(
+    tiny: Path, make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    export(write_reranker(make_checkpoint()), tmp_path / "reranker", precision="fp32")
+    with serve(tiny, "--model", tmp_path / "reranker") as server:
+        assert {one["id"] for one in server.ask("GET", "/v1/models").json["data"]} == {"tiny", "reranker"}
+        assert server.ask("POST", "/v1/embeddings", BODY).status == 200
+
+
+def test_one_bundle_twice_is_one_line(tiny: Path) -> None:
+    assert fails(tiny, tiny, "--port", 0).startswith("embedge: error: two bundles are called tiny")
+
+
+def test_a_bundle_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    assert fails(tmp_path / "nothing", "--port", 0).startswith("embedge: error: ")
 
 
 # Signals.
@@ -110,6 +133,23 @@ def test_a_client_that_reads_nothing_does_not_hold_the_exit_back(tiny: Path, tmp
         client.send(request("POST", "/v1/embeddings", b'{"input": [' + b",".join([b'"a text"'] * 2000) + b"]}"))
         assert server.event("request")["status"] == 200
         server.signal("SIGTERM")
+        assert server.end() == 0
+
+
+@pytest.mark.parametrize("with_keys", [False, True])
+def test_a_terminal_that_is_closed_ends_it(tiny: Path, tmp_path: Path, with_keys: bool) -> None:
+    """Although SIGHUP has keys read again, which is what a closed terminal sends."""
+    (tmp_path / "keys").write_text("a-key")
+    options = ["--api-key-file", tmp_path / "keys"] if with_keys else []
+    ours, its = pty.openpty()
+
+    def take_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(its, termios.TIOCSCTTY, 0)
+
+    with serve(tiny, *options, preexec_fn=take_terminal, pass_fds=[its]) as server:
+        os.close(its)
+        os.close(ours)
         assert server.end() == 0
 
 

@@ -57,6 +57,10 @@ class _Limit(NamedTuple):
 
 _LIMITS = (
     _Limit("--max-body-bytes", "max_body_bytes", positive, 8_000_000, "BYTES", "longest body of a request"),
+    _Limit(
+        "--max-buffered-bytes", "max_buffered_bytes", positive, 256_000_000, "BYTES",
+        "most bytes of bodies that are held while they are read, of all requests",
+    ),
     _Limit("--max-texts", "max_texts", positive, 2048, "N", "most texts in a request"),
     _Limit("--max-text-tokens", "max_text_tokens", positive, None, "N", "most tokens of a text that are run"),
     _Limit("--max-queued-tokens", "max_queued_tokens", positive, 262_144, "N", "most tokens that wait or run at once"),
@@ -74,7 +78,7 @@ _LIMITS = (
     ),
     _Limit("--keep-alive", "keep_alive_s", _seconds, 75.0, "SECONDS", "how long an idle connection stays open"),
     _Limit("--grace", "grace_s", _seconds, 30.0, "SECONDS", "how long requests under way may take after SIGTERM"),
-)
+)  # fmt: skip
 
 
 def add(parser: argparse.ArgumentParser) -> None:

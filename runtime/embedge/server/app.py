@@ -85,15 +85,16 @@ def _answerer(service: Service, endpoint: Endpoint, keys: Keys) -> Callable[[Req
                 raise Refused("unauthorized", "send a key of this server's: Authorization: Bearer <key>")
             if endpoint.body is None:
                 return await endpoint.answer(service, request.path_params)
-            with service.admitted():
-                body = await read_json(request, endpoint.body, endpoint.dialect, service.settings)
+            body = await read_json(request, endpoint.body, endpoint.dialect, service)
+            with service.admitted():  # a client that sends slowly takes no place
                 return await _while_connected(request, endpoint.answer(service, body))
         except Refused as exc:
             return refusal(exc, endpoint.dialect)
         except ClientDisconnect:
             return Response(status_code=499)  # nobody reads it; nginx's number, for the metrics
         except Exception as exc:
-            _LOG.exception("%s failed", endpoint.path)
+            fields = {"id": request.scope.get("embedge.id")}
+            _LOG.exception("%s failed", endpoint.path, extra={"fields": fields})
             reason = str(exc) if isinstance(exc, EmbedgeError) else "an internal error; the server's log has more"
             return refusal(Refused("failed", reason), endpoint.dialect)
 

@@ -49,6 +49,7 @@ class RequestMiddleware:
         began = time.perf_counter()
         asked = Headers(scope=scope).get("x-request-id", "")
         request_id = asked if _SANE_ID.fullmatch(asked) else secrets.token_hex(8)
+        scope["embedge.id"] = request_id
         answered: dict[str, Any] = {}
 
         async def complete(message: Message) -> None:

@@ -9,6 +9,8 @@ class Settings:
 
     max_body_bytes: int = 8_000_000
     """The longest request body; a longer one gets 413."""
+    max_buffered_bytes: int = 256_000_000
+    """The most bytes of bodies that are held while they are read, of all requests; a request beyond them gets 429."""
     max_texts: int = 2048
     """The most texts in one request (OpenAI's limit); more get 413 or 422."""
     max_text_tokens: int | None = None
@@ -16,7 +18,7 @@ class Settings:
     max_queued_tokens: int = 262_144
     """The most tokens that wait or run at once, of all requests; a request beyond them gets 429."""
     max_requests: int = 1024
-    """The most requests under way at once; one more gets 429."""
+    """The most requests under way at once, counted from the end of their bodies; one more gets 429."""
     max_wait_s: float = 30.0
     """The longest time that a request waits for its turn; then it gets 429."""
     header_timeout_s: float = 10.0

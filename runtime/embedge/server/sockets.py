@@ -59,7 +59,7 @@ def bind(host: str, port: int) -> Listeners:
         EmbedgeError: there is no such host on this machine, or the port is in use or reserved.
     """
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as exc:
         raise EmbedgeError(f"--host {host}: {getattr(exc, 'strerror', None) or exc}") from exc
     sockets: list[socket.socket] = []
@@ -88,7 +88,7 @@ def bind(host: str, port: int) -> Listeners:
     )
 
 
-def _bind_one(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+def _bind_one(family: int, kind: int, protocol: int, address: tuple[object, ...] | str) -> socket.socket:
     made = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":  # elsewhere it would let two programs share a port
@@ -115,12 +115,11 @@ def bind_unix(path: Path) -> Listeners:
             if _answers(path):
                 raise EmbedgeError(f"--uds {path}: a server listens there already")
             path.unlink()
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        made.bind(str(path))
-        # At once, or another server that starts now would take it for one that was left behind.
-        made.listen(_BACKLOG)
+        made = _bind_one(socket.AF_UNIX, socket.SOCK_STREAM, 0, str(path))
     except OSError as exc:
         raise EmbedgeError(f"--uds {path}: {exc.strerror or exc}") from exc
+    # At once, or another server that starts now would take it for one that was left behind.
+    made.listen(_BACKLOG)
     return Listeners([made], f"unix:{path}", is_local=True, path=path.absolute(), inode=path.stat().st_ino)
 
 

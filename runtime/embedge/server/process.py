@@ -93,10 +93,10 @@ class Server(uvicorn.Server):
         else:  # nobody is there to read keys for, or the terminal was closed
             self.handle_exit(sig, frame)
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to answer, and say so."""
-        await super().startup(sockets)
+    async def main_loop(self) -> None:
+        """Say that it answers, and wait for a signal: uvicorn handles it as we want from here on."""
         _introduce(self._service, self._listeners, self._keys)
+        await super().main_loop()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more connections, finish what is under way, and close those that are left.

@@ -171,6 +171,17 @@ def test_headers_that_are_too_long_are_refused(server: Serving, endpoint: Endpoi
     assert works(server.connect())
 
 
+def test_a_refused_client_may_send_on_while_it_reads_why(server: Serving) -> None:
+    """A reset connection would lose the answer on some systems."""
+    client = server.connect()
+    client.send(b"GET / HTTP/1.1\r\nx-long: " + b"a" * 100_000)
+    assert client.answer().status == 431
+    for _ in range(10):
+        client.send(b"a" * 1000)
+        time.sleep(0.02)
+    assert client.is_closed()
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -333,6 +344,17 @@ def test_a_body_that_trickles_in_is_refused(hasty: Serving, endpoint: Endpoint) 
     client.send(head + b"\r\n\r\n")
     trickle(client, b" " * 5000)
     assert refused(client.answer(), endpoint, "timeout")
+    assert client.is_closed()
+
+
+def test_a_request_that_was_refused_halfway_is_given_up(hasty: Serving) -> None:
+    client = hasty.connect()
+    head = request("POST", "/v1/embeddings", x_request_id="halfway")
+    client.send(head.replace(b"content-length: 0", b"transfer-encoding: chunked") + b"5\r\n{    \r\n")
+    time.sleep(0.1)
+    client.send(b"many\r\n")
+    assert client.answer().status == 400
+    assert hasty.wait(lambda event: event.get("id") == "halfway")["status"] == 499
     assert client.is_closed()
 
 

@@ -40,6 +40,7 @@ def create_app(
     Raises:
         ValueError: no model, or two with one name.
     """
+    keys = Keys() if keys is None else keys
     service = Service([models] if isinstance(models, LoadedModel) else list(models), settings or Settings())
 
     @asynccontextmanager
@@ -49,7 +50,7 @@ def create_app(
 
     app = Starlette(
         routes=[
-            Route(endpoint.path, _answerer(service, endpoint, keys or Keys()), methods=[endpoint.method])
+            Route(endpoint.path, _answerer(service, endpoint, keys), methods=[endpoint.method])
             for endpoint in ENDPOINTS
         ],
         exception_handlers={HTTPException: _refuse_route},

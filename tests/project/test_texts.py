@@ -1,9 +1,11 @@
 """What the README and the pages of docs/ say to type works; what they link to exists.
 
-Commands run in this process. ``pip`` and ``make`` lines are only compared with pyproject.toml and the Makefile. A hub
-id is exported for real, but for its download: a small checkpoint on this machine takes its place.
+Commands run in this process; a server has one of its own, until the next one or the end of the page. ``pip`` and
+``make`` lines are only compared with pyproject.toml and the Makefile. A hub id is exported for real, but for its
+download: a small checkpoint on this machine takes its place.
 """
 
+import contextlib
 import importlib.util
 import itertools
 import re
@@ -27,6 +29,7 @@ from tests import random_encoders
 from tests.cases import ROOT, MakeCheckpoint
 from tests.layouts import write_reranker, write_trained_reranker
 from tests.server.conftest import serving
+from tests.server.running import serve
 
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
@@ -49,8 +52,8 @@ def shell(page: str) -> list[str]:
 
 
 def command_lines(page: str) -> list[str]:
-    """Those of embedge that need no torch."""
-    return [line for line in shell(page) if line.startswith("embedge ") and "path/to/mpnet" not in line]
+    """Those of embedge that need no torch, and those that ask its server."""
+    return [line for line in shell(page) if line.startswith(("embedge ", "curl ")) and "path/to/mpnet" not in line]
 
 
 SHELL = [line for page in PAGES for line in shell(page)]
@@ -91,8 +94,24 @@ def test_the_commands_of_a_page_run(page: str, newcomer: Path, make_checkpoint: 
         assert main(["export", HUB_ID]) == 0
     if any("path/to/bundle" in line for line in lines):
         assert main(["export", "path/to/checkpoint", "path/to/bundle"]) == 0
-    for line in lines:
-        assert main(shlex.split(line)[1:]) == 0, line
+    (newcomer / "keys.txt").write_text("a-key\n")
+    with contextlib.ExitStack() as stack:
+        url = ""
+        for line in lines:
+            if line.startswith("curl "):
+                ask(line.replace("http://127.0.0.1:8080", url))
+            elif line.startswith("embedge serve"):
+                stack.close()
+                url = stack.enter_context(serve(*shlex.split(line)[2:])).url
+            else:
+                assert main(shlex.split(line)[1:]) == 0, line
+
+
+def ask(line: str) -> None:
+    """Run a line that asks a server, where there is curl."""
+    if shutil.which("curl"):
+        done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, ""), f"{line}: {done.stderr}"
 
 
 @pytest.mark.parity

@@ -13,7 +13,7 @@ import uvicorn
 
 from embedge import Embedder, Reranker
 from embedge.loaded import LoadedModel
-from embedge.server import Settings, create_app
+from embedge.server import Settings, create_app, process
 from embedge_export import export
 from tests.cases import kept_bundle, write_checkpoint
 from tests.damage import reseal
@@ -25,7 +25,8 @@ Serve: TypeAlias = "Callable[..., AbstractContextManager[str]]"
 @contextmanager
 def serving(*models: LoadedModel, settings: Settings | None = None) -> Iterator[str]:
     """The URL of a server of ``models`` while it runs."""
-    config = uvicorn.Config(create_app(models, settings), host="127.0.0.1", port=0, log_level="warning")
+    config = process.config_of(create_app(models, settings))
+    config.port = 0
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -42,7 +42,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_provider(parser: argparse.ArgumentParser) -> None:
+def add_provider(parser: argparse._ActionsContainer) -> None:
     """Where to run, as an option."""
     parser.add_argument(
         "--provider",

@@ -70,6 +70,8 @@ class Endpoint(NamedTuple):
     """A body, for the reference."""
     open: bool = False
     """Whether it needs no key."""
+    open_with_metrics: bool = False
+    """Whether it needs no key where :attr:`Settings.open_metrics` is set."""
 
 
 STATUSES: Mapping[Kind, int] = {

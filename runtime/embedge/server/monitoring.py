@@ -26,5 +26,5 @@ async def metrics(service: Service, _: object) -> Response:
 ENDPOINTS = (
     Endpoint("GET", "/health/live", None, live, openai.DIALECT, "Whether the process answers", open=True),
     Endpoint("GET", "/health/ready", None, ready, openai.DIALECT, "Whether it takes requests", open=True),
-    Endpoint("GET", "/metrics", None, metrics, openai.DIALECT, "Prometheus's metrics"),
+    Endpoint("GET", "/metrics", None, metrics, openai.DIALECT, "Prometheus's metrics", open_with_metrics=True),
 )

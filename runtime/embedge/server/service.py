@@ -77,6 +77,8 @@ class Service:
         self.metrics.watch_models((served.name, served.model.variant, served.fingerprint) for served in self.models)
         self.queue = Queue(max_tokens=settings.max_queued_tokens, max_wait_s=settings.max_wait_s, metrics=self.metrics)
         self._under_way = 0
+        self.body_bytes = 0
+        """How much of the bodies of requests is held that are still being read."""
         self.stopping = False
         """Whether the server takes no more connections."""
 

@@ -14,15 +14,15 @@ from starlette.routing import Route
 
 from embedge.errors import EmbedgeError
 from embedge.loaded import LoadedModel
-from embedge.server import monitoring, openai
-from embedge.server.bodies import read_json, refusal
+from embedge.server import monitoring, openai, page
+from embedge.server.bodies import if_changed, read_json, refusal
 from embedge.server.dialect import Dialect, Endpoint, Refused
 from embedge.server.service import Service
 from embedge.server.settings import Settings
 
 _LOG = logging.getLogger("embedge.server")
 
-ENDPOINTS: tuple[Endpoint, ...] = (*openai.ENDPOINTS, *monitoring.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (*openai.ENDPOINTS, *monitoring.ENDPOINTS, *page.ENDPOINTS)
 _Value = TypeVar("_Value")
 
 
@@ -41,7 +41,9 @@ def create_app(models: LoadedModel | Sequence[LoadedModel], settings: Settings |
 
     app = Starlette(
         routes=[
-            Route(endpoint.path, _answerer(service, endpoint), methods=[endpoint.method]) for endpoint in ENDPOINTS
+            Route(endpoint.path, _answerer(service, endpoint), methods=[endpoint.method])
+            for endpoint in ENDPOINTS
+            if service.settings.page or endpoint not in page.ENDPOINTS
         ],
         exception_handlers={HTTPException: _refuse_route},
         lifespan=lifespan,
@@ -54,7 +56,7 @@ def _answerer(service: Service, endpoint: Endpoint) -> Callable[[Request], Await
     async def answer(request: Request) -> Response:
         try:
             if endpoint.body is None:
-                return await endpoint.answer(service, request.path_params)
+                return if_changed(request, await endpoint.answer(service, request.path_params))
             with service.admitted():
                 body = await read_json(request, endpoint.body, endpoint.dialect, service.settings)
                 return await _while_connected(request, endpoint.answer(service, body))

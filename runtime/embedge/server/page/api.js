@@ -39,7 +39,10 @@ export async function request(path, { body, signal } = {}) {
     throw new ServerError("The server does not answer. Does it still run?", 0);
   }
   if (response.ok) return response;
-  if (response.status === 401) keys.dispatchEvent(new Event("needed"));
+  if (response.status === 401) {
+    keys.dispatchEvent(new Event("needed"));
+    throw new ServerError("This needs an API key. Give it at the top of the page.", 401);
+  }
   const wait = Number(response.headers.get("retry-after")) || 1;
   throw new ServerError(await reason(response), response.status, wait);
 }

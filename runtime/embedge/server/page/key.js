@@ -18,6 +18,7 @@ export function startKey(onKey) {
     event.preventDefault();
     storeKey(field.value.trim());
     form.hidden = true;
+    byId("main").focus();
     onKey();
   });
 }

@@ -14,6 +14,7 @@ let readings = [];
 let charts = [];
 let paused = false;
 let asking = false;
+let refused = false; // for want of a key: nothing is asked again until there is one
 
 /** Reads the metrics every second while the page is visible. */
 export function startLoad() {
@@ -37,32 +38,26 @@ export function startLoad() {
   read();
 }
 
-/** Asks again after an error, as when a key was given. */
+/** Asks again, with the key that was given. */
 export function retryLoad() {
-  say(byId("load-error"));
+  refused = false;
   read();
 }
 
 async function read() {
-  // With an error of ours, such as a missing key, nothing is asked again by itself.
-  if (document.hidden || paused || asking || byId("load-error").dataset.status >= 400) return;
+  if (document.hidden || paused || asking || refused) return;
   asking = true;
   try {
     const samples = parseMetrics(await (await request("metrics")).text());
     add(samples, performance.now() / 1000);
-    report();
+    say(byId("load-error"));
     draw();
   } catch (error) {
-    report(error);
+    refused = error.status === 401;
+    say(byId("load-error"), error.message);
   } finally {
     asking = false;
   }
-}
-
-function report(error) {
-  const node = byId("load-error");
-  node.dataset.status = error?.status ?? 0;
-  say(node, error && (error.status === 401 ? `The metrics need an API key: ${error.message}` : error.message));
 }
 
 function add(samples, time) {

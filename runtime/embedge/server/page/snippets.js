@@ -3,53 +3,58 @@
 import { BASE, storedKey } from "./api.js";
 import { byId, element } from "./dom.js";
 
+const QUESTION = "What runs at the edge?";
+const BEARER = '-H "authorization: Bearer $EMBEDGE_API_KEY"';
+
 /** Shows snippets for `model`, an embedder or null, and for the first reranker of `models`. */
 export function showSnippets(model, models) {
   const reranker = models.find(({ task }) => task === "rerank");
-  const address = BASE.href.replace(/\/$/, "");
-  const snippets = [...(model ? embedding(address, model.name) : []), ...(reranker ? reranking(address, reranker.name) : [])];
+  const snippets = [...(model ? embedding(model.name) : []), ...(reranker ? reranking(reranker.name) : [])];
   byId("snippets-list").replaceChildren(...snippets.map(block));
+  byId("snippets").hidden = !snippets.length;
 }
 
-function embedding(address, model) {
-  const key = storedKey() ? { shell: ' \\\n  -H "authorization: Bearer $EMBEDGE_API_KEY"', python: 'os.environ["EMBEDGE_API_KEY"]' } : null;
-  return [
-    ["curl", `curl ${address}/v1/embeddings \\\n  -H "content-type: application/json"${key?.shell ?? ""} \\\n  -d '{"model": "${model}",
-       "input": ["What runs at the edge?"]}'`],
-    [
-      "Python",
-      `${key ? "import os\n" : ""}from openai import OpenAI
+function embedding(model) {
+  const key = Boolean(storedKey());
+  const python = `${key ? "import os\n" : ""}from openai import OpenAI
 
-client = OpenAI(base_url="${address}/v1", api_key=${key?.python ?? '"unused"'})
+client = OpenAI(base_url=${quote(address("v1"))}, api_key=${key ? 'os.environ["EMBEDGE_API_KEY"]' : '"unused"'})
 answer = client.embeddings.create(
-    model="${model}",
-    input=["What runs at the edge?"],
+    model=${quote(model)},
+    input=[${quote(QUESTION)}],
 )
-print(answer.data[0].embedding)`,
-    ],
-    [
-      "JavaScript",
-      `const response = await fetch("${address}/v1/embeddings", {
+print(answer.data[0].embedding)`;
+  const javascript = `const response = await fetch(${quote(address("v1/embeddings"))}, {
   method: "POST",
-  headers: { "content-type": "application/json"${key ? ", authorization: `Bearer ${process.env.EMBEDGE_API_KEY}`" : ""} },
+  headers: {
+    "content-type": "application/json",${key ? "\n    authorization: `Bearer ${process.env.EMBEDGE_API_KEY}`," : ""}
+  },
   body: JSON.stringify({
-    model: "${model}",
-    input: ["What runs at the edge?"],
+    model: ${quote(model)},
+    input: [${quote(QUESTION)}],
   }),
 });
 const { data } = await response.json();
-console.log(data[0].embedding);`,
-    ],
-  ];
+console.log(data[0].embedding);`;
+  const curl = post("v1/embeddings", [`"model": ${quote(model)}`, `"input": [${quote(QUESTION)}]`]);
+  return [["curl", curl], ["Python", python], ["JavaScript", javascript]];
 }
 
-function reranking(address, model) {
-  const header = storedKey() ? ' \\\n  -H "authorization: Bearer $EMBEDGE_API_KEY"' : "";
-  const body = `{"model": "${model}",
-       "query": "What runs at the edge?",
-       "documents": ["Small models do.", "Ferries cross the harbour."]}`;
-  return [["curl, reranking", `curl ${address}/v1/rerank \\\n  -H "content-type: application/json"${header} \\\n  -d '${body}'`]];
+function reranking(model) {
+  const documents = '"documents": ["Small models do.", "Ferries cross the harbour."]';
+  const fields = [`"model": ${quote(model)}`, `"query": ${quote(QUESTION)}`, documents];
+  return [["curl for reranking", post("v1/rerank", fields)]];
 }
+
+/** A call of curl with these fields as its body. */
+function post(path, fields) {
+  const body = `{${fields.join(",\n       ")}}`.replaceAll("'", "'\\''");
+  const headers = ['-H "content-type: application/json"', ...(storedKey() ? [BEARER] : [])];
+  return [`curl ${address(path)}`, ...headers, `-d '${body}'`].join(" \\\n  ");
+}
+
+const address = (path) => new URL(path, BASE).href;
+const quote = (text) => JSON.stringify(text);
 
 function block([name, code]) {
   const button = element("button", { type: "button", class: "quiet", "aria-label": `Copy the ${name} snippet` }, "Copy");

@@ -193,7 +193,7 @@ def test_a_text_file_with_paragraphs_is_split_at_empty_lines(page: "Page", passa
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("picture.png", "", "neither .txt nor .csv"),
+        ("picture.png", "", "picture.png: neither .txt nor .csv"),
         ("open.csv", 'a,b\n1,"two', "opens in line 2 is never closed"),
         ("empty.csv", "\n\n", "has no rows"),
     ],
@@ -279,6 +279,36 @@ def test_a_busy_server_is_asked_again_until_the_reader_cancels(browser: "Browser
         expect(page.locator("#embed-status")).to_contain_text("busy")
         busy[0] = False
         expect(page.locator("#embed-status")).to_contain_text("of vectors")
+
+
+def test_one_of_several_models_is_chosen_for_the_whole_page(
+    browser: "Browser", model: Embedder, cls_bundle: Path
+) -> None:
+    with Embedder.load(cls_bundle) as other, serving(model, other) as url, browser.new_page() as page:
+        page.goto(url)
+        expect(page.locator(".card")).to_have_count(2)
+        embed(page)
+        page.get_by_label("Query").fill(QUERY)
+        expect(page.locator("#results li")).to_have_count(10)
+        name = page.locator("#model option").all_inner_texts()[1]
+        page.get_by_label("Model that this page uses").select_option(name)
+        expect(page.locator("#results li")).to_have_count(0)  # those were of the first model's vectors
+        expect(page.locator("#snippets pre").first).to_contain_text(name)
+        page.get_by_label("Texts, one a line").fill("\n".join(PASSAGES))
+        expect(page.locator(".heat tbody tr")).to_have_count(3)
+        shown = page.locator(".heat tbody tr").first.locator("td").nth(1).inner_text()
+        first, second, _ = other.embed(PASSAGES)
+        assert abs(number(shown) - other.similarity(first, second)[0, 0]) < 0.006
+
+
+def test_a_server_that_is_gone_is_said_to_be(browser: "Browser", model: Embedder) -> None:
+    with browser.new_page() as page:
+        with serving(model) as url:
+            page.goto(url)
+            embed(page)
+        page.get_by_label("Query").fill(QUERY)
+        expect(page.locator("#query-error")).to_contain_text("does not answer")
+        expect(page.locator("#load-error")).to_contain_text("does not answer")
 
 
 def test_only_the_last_query_is_answered(page: "Page") -> None:

@@ -10,11 +10,25 @@ const MOST_CHARACTERS = 200_000;
 /** What listens for "needed": an answer of 401 came. */
 export const keys = new EventTarget();
 
+let key = "";
+try {
+  key = sessionStorage.getItem(STORED) ?? "";
+} catch {
+  // A browser that keeps nothing for this page: the key is lost when the page is loaded again.
+}
+
 /** The API key that was given in this tab; empty where none was. */
-export const storedKey = () => sessionStorage.getItem(STORED) ?? "";
+export const storedKey = () => key;
 
 /** Keeps an API key until the tab is closed. */
-export const storeKey = (key) => sessionStorage.setItem(STORED, key);
+export function storeKey(given) {
+  key = given;
+  try {
+    sessionStorage.setItem(STORED, key);
+  } catch {
+    // As above.
+  }
+}
 
 /** A request that was not answered as asked. `status` is 0 where no answer came. */
 export class ServerError extends Error {
@@ -29,7 +43,7 @@ export class ServerError extends Error {
 export async function request(path, { body, signal } = {}) {
   const headers = {};
   if (body) headers["content-type"] = "application/json";
-  if (storedKey()) headers.authorization = `Bearer ${storedKey()}`;
+  if (key) headers.authorization = `Bearer ${key}`;
   let response;
   try {
     const options = { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body), signal };

@@ -32,7 +32,7 @@ export function parseCsv(text) {
     else if (character === "\r" && (text[i + 1] === "\n" || i + 1 === text.length)) continue;
     else field += character;
   }
-  if (quotedFrom !== null) throw new Error(`The quote that opens in line ${quotedFrom} is never closed.`);
+  if (quotedFrom !== null) throw new Error(`the quote that opens in line ${quotedFrom} is never closed`);
   endRow();
   return rows;
 }

@@ -11,6 +11,7 @@ export async function showModels() {
   try {
     const status = await (await request("page/status.json")).json();
     byId("version").textContent = status.version;
+    byId("models-title").textContent = status.models.length > 1 ? "Models" : "Model";
     byId("models-list").replaceChildren(...status.models.map((model) => card(model, status)));
     return status;
   } catch (error) {

@@ -58,12 +58,12 @@ function startDrop(place) {
 
 async function open(opened) {
   try {
-    if (!/\.(txt|csv|tsv|md)$/i.test(opened.name)) throw new Error(`${opened.name} is neither .txt nor .csv.`);
-    if (opened.size > MOST_BYTES) throw new Error(`${opened.name} is larger than ${MOST_BYTES / 1e6} MB.`);
+    if (!/\.(txt|csv|tsv|md)$/i.test(opened.name)) throw new Error("neither .txt nor .csv");
+    if (opened.size > MOST_BYTES) throw new Error(`larger than ${MOST_BYTES / 1e6} MB`);
     const text = read(await opened.arrayBuffer());
     if (/\.(csv|tsv)$/i.test(opened.name)) {
       const rows = parseCsv(text);
-      if (!rows.length) throw new Error(`${opened.name} has no rows.`);
+      if (!rows.length) throw new Error("it has no rows");
       file = { name: opened.name, rows };
       showColumns(rows);
       changed();
@@ -72,7 +72,7 @@ async function open(opened) {
       changed({ pasted: true });
     }
   } catch (error) {
-    say(byId("passages-error"), error.message);
+    say(byId("passages-error"), `${opened.name}: ${error.message}.`);
   }
 }
 

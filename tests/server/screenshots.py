@@ -28,6 +28,7 @@ SECONDS = 115
 def main() -> None:
     """Write the pictures, of the bundle in the first argument or that of the demo."""
     bundle = Path(sys.argv[1]) if len(sys.argv) > 1 else BUNDLE
+    expect.set_options(timeout=60_000)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with Embedder.load(bundle) as model, serving(model) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium)
@@ -60,7 +61,7 @@ def keep_busy(page: Page, url: str) -> None:
                 if number > 0 and (time.monotonic() // 9) % 6 < number:
                     time.sleep(0.1)
                 else:
-                    part = [texts[(7 * turn + index) % len(texts)] for index in range(1 + 3 * number)]
+                    part = [texts[(7 * turn + index) % len(texts)] for index in range(1 + number)]
                     client.post("/v1/embeddings", json={"input": part}).raise_for_status()
                     time.sleep(0.05)
 
@@ -79,8 +80,8 @@ def shoot(page: Page, name: str, first: str, last: str) -> None:
     assert bottom
     scrolled = page.evaluate("scrollY")
     height = bottom["y"] + bottom["height"] - top["y"]
-    clip = {"x": 0, "y": top["y"] + scrolled, "width": 1100, "height": height}
-    picture = Image.open(io.BytesIO(page.screenshot(full_page=True, clip=clip)))
+    taken = page.screenshot(full_page=True, clip={"x": 0, "y": top["y"] + scrolled, "width": 1100, "height": height})
+    picture = Image.open(io.BytesIO(taken))
     picture.quantize(256, Image.Quantize.MAXCOVERAGE).save(IMAGES / name, optimize=True)  # a third of the bytes
 
 

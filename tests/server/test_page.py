@@ -1,12 +1,12 @@
 """The page, in a real browser, from a real server of the trained MiniLM."""
 
+import contextlib
 import csv
 import json
 import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -314,17 +314,17 @@ def test_a_server_that_is_gone_is_said_to_be(browser: "Browser", model: Embedder
 def test_only_the_last_query_is_answered(page: "Page") -> None:
     page.get_by_label("Passages").fill("\n".join(PASSAGES))
     embed(page)
-
-    def answer(route: "Route") -> None:
-        if QUERY not in (route.request.post_data or ""):
-            time.sleep(0.3)
-        route.continue_()
-
-    page.route("**/v1/embeddings", answer)
-    page.get_by_label("Query").fill("music")
-    page.wait_for_timeout(200)
+    held: list[Route] = []
+    page.route(
+        "**/v1/embeddings",
+        lambda route: route.continue_() if QUERY in (route.request.post_data or "") else held.append(route),
+    )
+    with page.expect_request("**/v1/embeddings"):
+        page.get_by_label("Query").fill("music")
     page.get_by_label("Query").fill(QUERY)
     expect(page.locator("#results li").first).to_contain_text(PASSAGES[0])
+    with contextlib.suppress(sync_api.Error):  # the page has given it up
+        held[0].continue_()
     page.wait_for_timeout(500)
     expect(page.locator("#results li").first).to_contain_text(PASSAGES[0])
 

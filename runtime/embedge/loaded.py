@@ -145,6 +145,11 @@ class LoadedModel:
         return self._threads
 
     @property
+    def providers(self) -> Sequence[str]:
+        """ONNX Runtime's names of the providers that it was loaded for."""
+        return self._asked[1]
+
+    @property
     def variant(self) -> str:
         """The name of the variant that runs."""
         return self._choice.variant

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import httpx
 import pytest
@@ -18,6 +18,9 @@ from embedge_export import export
 from tests.cases import kept_bundle, write_checkpoint
 from tests.damage import reseal
 from tests.layouts import write_reranker, write_trained_reranker
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 Serve: TypeAlias = "Callable[..., AbstractContextManager[str]]"
 
@@ -88,3 +91,36 @@ def url(model: Embedder) -> Iterator[str]:
 def client(url: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=url, timeout=30) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A headless Chromium. Not for the whole session: while it is there, this thread can't run another event loop."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("there is no chromium on this machine")
+    sync_api.expect.set_options(timeout=30_000)  # of milliseconds, on a busy machine
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: "Browser", url: str) -> Iterator["Page"]:
+    """A tab that shows the server's page, which has to be without faults and to ask no other host."""
+    with browser.new_page() as tab, watched(tab, url):
+        tab.goto(url)
+        yield tab
+
+
+@contextmanager
+def watched(tab: "Page", url: str) -> Iterator[None]:
+    """Fails where ``tab`` logs errors or warnings, or asks for anything but from ``url``."""
+    faults: list[str] = []
+    tab.on("console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None)
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    tab.on("request", lambda request: None if request.url.startswith(url) else faults.append(request.url))
+    yield
+    assert faults == []

@@ -17,9 +17,9 @@ from starlette.routing import Route
 
 from embedge.errors import EmbedgeError
 from embedge.loaded import LoadedModel
-from embedge.server import openai, openapi, reference
+from embedge.server import openai, openapi, page, reference
 from embedge.server.auth import Keys
-from embedge.server.bodies import read_json, refusal
+from embedge.server.bodies import if_changed, read_json, refusal
 from embedge.server.dialect import Dialect, Endpoint, Refused
 from embedge.server.middleware import RequestMiddleware
 from embedge.server.service import Service
@@ -27,7 +27,8 @@ from embedge.server.settings import Settings
 
 _LOG = logging.getLogger("embedge.server")
 
-ENDPOINTS: tuple[Endpoint, ...] = (*itertools.chain(*openapi.GROUPS.values()), *reference.ENDPOINTS)
+_PAGES = (*page.ENDPOINTS, *reference.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (*itertools.chain(*openapi.GROUPS.values()), *_PAGES)
 _Value = TypeVar("_Value")
 
 
@@ -53,7 +54,7 @@ def create_app(
         routes=[
             Route(endpoint.path, _answerer(service, endpoint, keys), methods=[endpoint.method])
             for endpoint in ENDPOINTS
-            if service.settings.page or endpoint not in reference.ENDPOINTS
+            if service.settings.page or endpoint not in _PAGES
         ],
         exception_handlers={HTTPException: _refuse_route},
         middleware=[Middleware(RequestMiddleware, service=service), *_cors(service.settings)],
@@ -87,7 +88,7 @@ def _answerer(service: Service, endpoint: Endpoint, keys: Keys) -> Callable[[Req
             if not is_open and not keys.admit(request.headers.get("authorization")):
                 raise Refused("unauthorized", "send a key of this server's: Authorization: Bearer <key>")
             if endpoint.body is None:
-                return await endpoint.answer(service, request.path_params)
+                return if_changed(request, await endpoint.answer(service, request.path_params))
             body = await read_json(request, endpoint.body, endpoint.dialect, service)
             with service.admitted():  # a client that sends slowly takes no place
                 return await _while_connected(request, endpoint.answer(service, body))

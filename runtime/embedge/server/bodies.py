@@ -97,3 +97,13 @@ def refusal(refused: Refused, dialect: Dialect) -> Response:
     if refused.kind == "timeout":
         headers["connection"] = "close"  # what is left of the body may never come
     return json_response(dialect.body(refused), status=dialect.statuses[refused.kind], headers=headers)
+
+
+def if_changed(request: Request, response: Response) -> Response:
+    """``response``, or 304 in its place where the client has it already, by its ``etag``."""
+    etag = response.headers.get("etag")
+    known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
+    if etag is None or etag not in known:
+        return response
+    kept = {name: response.headers[name] for name in ("etag", "cache-control") if name in response.headers}
+    return Response(status_code=304, headers=kept)

@@ -172,6 +172,21 @@ def test_a_port_in_use_is_one_line(tiny: Path) -> None:
         )
 
 
+def test_a_port_that_is_reserved_is_one_line() -> None:
+    """In a process that gives root's rights up, after it has loaded what only root may read."""
+    start = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    if not start.exists() or int(start.read_text()) <= 80:
+        pytest.skip("no port is reserved here")
+    code = (
+        "import os, sys; from embedge.server import sockets; 'a'.encode('idna')\n"
+        "if not os.getuid(): os.setuid(65534)\n"
+        "try: sockets.bind('127.0.0.1', 80)\n"
+        "except sockets.EmbedgeError as exc: print(exc)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "127.0.0.1:80: this user may not listen there: choose a --port from 1024 up\n"
+
+
 def test_an_address_of_another_machine_is_one_line(tiny: Path) -> None:
     assert fails(tiny, "--host", "192.0.2.1") == "embedge: error: 192.0.2.1:8080: this machine has no such address"
 

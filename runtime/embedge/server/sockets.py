@@ -137,7 +137,7 @@ def _error(error: OSError, address: str) -> EmbedgeError:
     if error.errno == errno.EADDRINUSE:
         return EmbedgeError(f"{address} is in use: choose another --port, or 0 for one that is free")
     if error.errno == errno.EACCES:
-        return EmbedgeError(f"{address}: this user may not listen there; ports from 1024 are for everybody")
+        return EmbedgeError(f"{address}: this user may not listen there: choose a --port from 1024 up")
     if error.errno == errno.EADDRNOTAVAIL:
         return EmbedgeError(f"{address}: this machine has no such address")
     return EmbedgeError(f"{address}: {error.strerror or error}")

@@ -122,7 +122,9 @@ def test_the_wheel_has_the_files_that_are_not_code(names: list[str]) -> None:
         "embedge_export/py.typed",
         "embedge_export/checkpoint/registry.toml",
         "embedge_export/quantize/texts.txt",
-    } | {f"embedge/server/page/{path.name}" for path in (ROOT / "runtime/embedge/server/page").iterdir()} <= set(names)
+    } | {f"embedge/server/static/{path.name}" for path in (ROOT / "runtime/embedge/server/static").iterdir()} <= set(
+        names
+    )
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 

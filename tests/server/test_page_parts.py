@@ -20,7 +20,7 @@ from tests.server.conftest import serving
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-FILES = sorted((ROOT / "runtime" / "embedge" / "server" / "page").iterdir())
+FILES = sorted((ROOT / "runtime" / "embedge" / "server" / "static").iterdir())
 
 
 def test_the_page_is_html_that_no_other_page_or_host_has_a_part_in(client: httpx.Client) -> None:
@@ -66,7 +66,8 @@ def test_the_status_says_what_is_loaded(client: httpx.Client, model: Embedder) -
 
 def test_the_page_can_be_switched_off(model: Embedder) -> None:
     with serving(model, settings=Settings(page=False)) as url:
-        assert [httpx.get(url + path).status_code for path in ("/", "/page/main.js", "/page/status.json")] == [404] * 3
+        assert [httpx.get(url + path).status_code for path in ("/page/main.js", "/page/status.json")] == [404] * 2
+        assert httpx.get(url).status_code == 405  # TEI has POST there
         assert httpx.get(f"{url}/health/live").status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""``GET /``: a page to look at and try what is served. Its files lie in ``page/``; no other host is asked for anything.
+"""``GET /``: a page to look at and try what is served. Its files lie in ``static/``; no other host is asked.
 
 The files hold nothing of this server's and need no key, since a browser has none before it has the page. What the page
 shows comes by routes that do: ``/page/status.json``, ``/v1/embeddings`` and ``/metrics``.
@@ -29,12 +29,6 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 
-# Neither scripts nor styles within the page, nothing of other hosts, and no other page around it.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
 
 class _File(NamedTuple):
     content: bytes
@@ -45,15 +39,13 @@ class _File(NamedTuple):
 def _files() -> dict[str, _File]:
     """The files of the page by their names, read once."""
     found = {}
-    for path in (resources.files("embedge.server") / "page").iterdir():
+    for path in (resources.files("embedge.server") / "static").iterdir():
         content = path.read_bytes()
         headers = {
             "content-type": _TYPES[path.name[path.name.rindex(".") :]],
             "cache-control": "no-cache",  # kept, and asked for again by its etag: never that of another version
             "etag": f'"{hashlib.sha256(content).hexdigest()[:16]}"',
         }
-        if path.name.endswith(".html"):
-            headers["content-security-policy"] = _POLICY
         found[path.name] = _File(content, headers)
     return found
 

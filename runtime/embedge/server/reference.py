@@ -15,7 +15,6 @@ from embedge.server.dialect import Endpoint
 from embedge.server.service import Service
 
 _CODE = re.compile(r"``?([^`]+)``?")
-_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _FRAME = """<!doctype html>
 <html lang="en">
 <head>
@@ -51,12 +50,12 @@ async def describe(_: Service, __: object) -> Response:
 
 async def show(_: Service, __: object) -> Response:
     """``GET /docs``."""
-    return HTMLResponse(_page(), headers={"content-security-policy": _POLICY})
+    return HTMLResponse(_page())
 
 
 async def style(_: Service, __: object) -> Response:
     """``GET /docs/reference.css``."""
-    css = (resources.files("embedge.server") / "page" / "reference.css").read_bytes()
+    css = (resources.files("embedge.server") / "static" / "reference.css").read_bytes()
     return Response(css, media_type="text/css")
 
 

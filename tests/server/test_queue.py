@@ -14,17 +14,19 @@ from hypothesis import strategies as st
 from embedge.engine.calls import Calls
 from embedge.server.dialect import Refused
 from embedge.server.metrics import Metrics
-from embedge.server.queue import BATCH_TOKENS, BATCHES, Job, Queue, take_batch
+from embedge.server.queue import BATCHES, Job, Queue, take_batch
 from embedge.vectors import FloatArray
 
 _T = TypeVar("_T")
 _WAIT_S = 20
+BATCH_TOKENS = 512
 
 
 class Gate:
     """An engine that runs a batch when it is let through; the vector of a text is its first id and its length."""
 
-    def __init__(self) -> None:
+    def __init__(self, batch_tokens: int = BATCH_TOKENS) -> None:
+        self.batch_tokens = batch_tokens
         self.batches: list[list[list[int]]] = []
         self.error: BaseException | None = None
         self.fallback = None
@@ -130,7 +132,7 @@ async def fill(queue: Queue, gate: Gate) -> list["asyncio.Task[FloatArray]"]:
 def test_a_batch_is_of_one_model_and_takes_one_text_of_each_request_in_turn(
     requests: list[tuple[int, list[int], int]], budget: int
 ) -> None:
-    gates = [Gate(), Gate(), Gate()]
+    gates = [Gate(budget), Gate(budget), Gate(budget)]
     loop = asyncio.new_event_loop()
     jobs = []
     for engine, lengths, begun in requests:
@@ -139,7 +141,7 @@ def test_a_batch_is_of_one_model_and_takes_one_text_of_each_request_in_turn(
         jobs.append(job)
     loop.close()
     before = [job.begun for job in jobs]
-    batch = take_batch(jobs, budget)
+    batch = take_batch(jobs)
 
     assert {job.engine for job, _ in batch} == {jobs[0].engine}
     assert len(batch) == 1 or sum(len(job.ids[index]) for job, index in batch) <= budget

@@ -21,6 +21,9 @@ class Engine(Protocol):
     calls: "Calls"
     """The calls under way; closing waits for them, then gives the sessions back."""
 
+    batch_tokens: int
+    """About as many tokens as a call should have that others wait for: fewer leave the machine partly idle."""
+
     @property
     def fallback(self) -> str | None:
         """What of the model runs on the CPU although it was not asked for; ``None`` where nothing does."""

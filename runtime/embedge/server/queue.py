@@ -23,8 +23,7 @@ from embedge.server.metrics import Metrics
 from embedge.vectors import FloatArray
 
 BATCHES = 2
-# Enough that groups of equal length are found among short texts, few enough that a request waits briefly.
-BATCH_TOKENS = 1024
+"""Batches that run at once, so that one is there when another ends."""
 
 
 class Job:
@@ -59,11 +58,12 @@ class Job:
             self.done.set_exception(error)
 
 
-def take_batch(waiting: Sequence[Job], budget: int) -> list[tuple[Job, int]]:
-    """Texts to run next, as jobs and indices: of the first job's model, one of each job in turn, ``budget`` tokens.
+def take_batch(waiting: Sequence[Job]) -> list[tuple[Job, int]]:
+    """Texts to run next, as jobs and indices: of the first job's model, one of each job in turn.
 
-    One text at least. Counts them as begun.
+    They have at most the model's ``batch_tokens``, or are one text. Counts them as begun.
     """
+    budget = waiting[0].engine.batch_tokens
     turns = deque(job for job in waiting if job.engine is waiting[0].engine)
     batch: list[tuple[Job, int]] = []
     while turns:
@@ -149,7 +149,7 @@ class Queue:
         # One that failed or expired has its answer, though its caller has not run yet to take it out.
         self._waiting = [job for job in self._waiting if not job.done.done()]
         while self._waiting and self._running < BATCHES:
-            batch = take_batch(self._waiting, BATCH_TOKENS)
+            batch = take_batch(self._waiting)
             now = time.monotonic()
             for job, index in batch:
                 if index == 0:

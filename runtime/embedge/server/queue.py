@@ -124,8 +124,6 @@ class Queue:
             expiry.cancel()
             self._tokens -= job.tokens
             job.done.cancel()
-            if not job.done.cancelled():
-                job.done.exception()  # seen, though a caller that is cancelled at the same moment does not take it
             if job in self._waiting:
                 self._waiting.remove(job)
 

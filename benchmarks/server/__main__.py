@@ -77,7 +77,7 @@ def _measure(server: Server, models: Path, library: Embedder, options: argparse.
         figures: dict[str, Any] = {"label": server.label, "versions": _versions(server)}
         figures["lone"] = measure.lone_queries(found, server.model, library)
         figures["library_texts_per_s"] = measure.library_bulk(library, seconds)
-        figures["texts_per_s"] = measure.bulk(found, server.model, seconds)
+        figures["texts_per_s"] = measure.bulk(found, server.model)
         figures["queries"] = measure.queries(found, server.model, seconds)
         figures["memory_mb"] = found.memory_mb()
     return figures

@@ -1,4 +1,5 @@
-// Loads a server by autocannon: {url, connections, seconds, requests: [{path, body, vectors}]} as JSON on standard input.
+// Loads a server by autocannon: {url, connections, seconds, amount, requests: [{path, body, vectors}]} as JSON on standard
+// input; for `seconds`, or where `amount` is not null until it has so many answers.
 //
 // Prints {seconds, statuses, errors, timeouts, wrong, compared, ms: [p50, p99]}. A request with `vectors`, each in
 // base64, counts its answers of status 200 that have other ones as wrong. Milliseconds are those of answers with 200.
@@ -19,12 +20,14 @@ function comparing(vectors) {
   };
 }
 
+const began = performance.now();
+let last = began;
 const times = [];
 const statuses = {};
 const run = autocannon({
   url: given.url,
   connections: given.connections,
-  duration: given.seconds,
+  ...(given.amount === null ? { duration: given.seconds } : { amount: given.amount }),
   timeout: 60,
   requests: given.requests.map(({ path, body, vectors }) => ({
     method: "POST",
@@ -36,6 +39,7 @@ const run = autocannon({
 });
 run.on("response", (_client, status, _bytes, milliseconds) => {
   statuses[status] = (statuses[status] ?? 0) + 1;
+  last = performance.now();
   if (status === 200) times.push(milliseconds);
 });
 const result = await run;
@@ -43,7 +47,7 @@ times.sort((one, other) => one - other);
 const at = (part) => (times.length ? times[Math.min(times.length - 1, Math.floor(part * times.length))] : null);
 console.log(
   JSON.stringify({
-    seconds: result.duration,
+    seconds: given.amount === null ? result.duration : (last - began) / 1000,
     statuses,
     errors: result.errors,
     timeouts: result.timeouts,

@@ -49,16 +49,21 @@ def request(texts: Sequence[str], model: str, vectors: FloatArray | None = None)
     return made
 
 
-def load(url: str, requests: Sequence[dict[str, Any]], *, connections: int, seconds: float) -> Load:
-    """Send ``requests`` in turn on each of ``connections``, the next as soon as the last is answered."""
-    given = {"url": url, "connections": connections, "seconds": seconds, "requests": requests}
+def load(
+    url: str, requests: Sequence[dict[str, Any]], *, connections: int, seconds: float, amount: int | None = None
+) -> Load:
+    """Send ``requests`` in turn on each of ``connections``, the next as soon as the last is answered.
+
+    For ``seconds``, or with ``amount`` until so many are answered.
+    """
+    given = {"url": url, "connections": connections, "seconds": seconds, "amount": amount, "requests": requests}
     done = subprocess.run(
         ["node", _HERE / "load.mjs", _prepared()],
         input=json.dumps(given),
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        timeout=seconds + 120,
+        timeout=seconds + 600,
     )
     found = json.loads(done.stdout)
     p50, p99 = found["ms"]

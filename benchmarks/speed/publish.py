@@ -13,6 +13,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 from benchmarks import export_cost, operators, start
+from benchmarks.server import tables as server
 from benchmarks.speed import tables
 from benchmarks.speed.environments import ROOT
 from benchmarks.speed.tables import figure_text
@@ -56,6 +57,7 @@ def published(page: str, speeds: list[dict[str, Any]], results: Path) -> str:
         "speed: all": lambda: "\n".join(tables.full(speed) for speed in speeds),
         "start": lambda: start.table(_read(results / "start.json")),
         "export": lambda: export_cost.table(_read(results / "export.json")),
+        "server": lambda: server.table(_read(results / "server.json")),
         "operators": lambda: operators.table(_read(results / "operators.json")),
     }
     for name, content in contents.items():

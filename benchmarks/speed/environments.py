@@ -24,7 +24,7 @@ def python_of(name: str) -> Path:
     requirements = requirements_of(name)
     stamp = place / "requirements.sha256"
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
-    if name == "embedge":
+    if name.startswith("embedge"):
         # Not editable, so that what is measured is what a user installs; it changes with every edit.
         sources = [ROOT / "pyproject.toml", *sorted((ROOT / "runtime" / "embedge").glob("**/*.*[!c]"))]
         digest += hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()

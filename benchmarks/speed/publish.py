@@ -13,6 +13,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 from benchmarks import export_cost, operators, sizes, start
+from benchmarks.server import tables as server
 from benchmarks.speed import rerank, tables
 from benchmarks.speed.environments import ROOT
 from benchmarks.speed.tables import figure_text
@@ -60,6 +61,7 @@ def published(page: str, speeds: list[dict[str, Any]], results: Path) -> str:
             rerank.table(_read(path)) for path in sorted(results.glob("rerankers-*.json"), reverse=True)
         ),
         "sizes": lambda: sizes.table(_read(results / "sizes.json")),
+        "server": lambda: server.table(_read(results / "server.json")),
         "operators": lambda: operators.table(_read(results / "operators.json")),
     }
     for name, content in contents.items():

@@ -21,12 +21,19 @@ class Engine(Protocol):
     calls: "Calls"
     """The calls under way; closing waits for them, then gives the sessions back."""
 
+    batch_tokens: int
+    """About as many tokens as a call should have that others wait for: fewer leave the machine partly idle."""
+
     @property
     def fallback(self) -> str | None:
         """What of the model runs on the CPU although it was not asked for; ``None`` where nothing does."""
 
-    def run(self, ids: Sequence[Sequence[int]]) -> "FloatArray":
-        """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``."""
+    def run(self, ids: Sequence[Sequence[int]], *, spin: bool = True) -> "FloatArray":
+        """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``.
+
+        With ``spin`` the threads that a single text is spread over wait for each other busily, where the engine can
+        choose: better while nothing else needs their CPUs, much worse when something does. The bits are the same.
+        """
 
 
 def load(

@@ -48,6 +48,8 @@ class PaddedEngine:
         self._turns = Slots(1)
         self.calls = Calls(CLOSED, self._sessions.close)
         """See :class:`embedge.engine.Engine`."""
+        self.batch_tokens = _TOKENS_PER_BATCH[self._device]
+        """See :class:`embedge.engine.Engine`."""
         if not maker.on_cpu:
             self._run_batch([[0, 0]])
 
@@ -56,13 +58,13 @@ class PaddedEngine:
         """See :class:`embedge.engine.Engine`."""
         return self._sessions.fallback
 
-    def run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
-        """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``."""
+    def run(self, ids: Sequence[Sequence[int]], *, spin: bool = True) -> FloatArray:
+        """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``. There is no choice by ``spin``."""
         return self.calls.run(lambda: self._run(ids))
 
     def _run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
         vectors = np.empty((len(ids), self._width), np.float32)
-        for group in plan_padded([len(tokens) for tokens in ids], _TOKENS_PER_BATCH[self._device]):
+        for group in plan_padded([len(tokens) for tokens in ids], self.batch_tokens):
             rows = [ids[index] for index in group]
             vectors[group] = native(partial(self._turns.run, partial(self._run_batch, rows)))
         return vectors

@@ -96,7 +96,8 @@ def test_two_embedders_and_a_reranker_at_once_give_the_librarys_bits(
             assert np.array_equal(found.vectors, expected[served.name][number : number + len(texts)])
 
         async def score(number: int) -> None:
-            found = await service.score(ranking, pairs[number : number + 3], field="texts")
+            texts = [text for _, text in pairs[number : number + 3]]
+            found = await service.score(ranking, pairs[0][0], texts, field="texts")
             assert np.array_equal(found.scores, scores[number : number + 3])
 
         await asyncio.gather(*(work(number) for number in range(24) for work in (embed, score)))

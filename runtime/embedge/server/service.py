@@ -96,7 +96,7 @@ class Service:
     async def embed(
         self,
         served: Served[Embedder],
-        value: Input,
+        value: str | Sequence[str | int | list[int]],
         *,
         field: str,
         prompt: str = "",
@@ -227,7 +227,7 @@ class Service:
         }
 
 
-def split_input(value: Input, field: str) -> tuple[list[str], list[list[int]]]:
+def split_input(value: str | Sequence[str | int | list[int]], field: str) -> tuple[list[str], list[list[int]]]:
     """The texts or the lists of token ids that a request has; one of the two is empty.
 
     Raises:

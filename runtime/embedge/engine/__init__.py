@@ -28,12 +28,8 @@ class Engine(Protocol):
     def fallback(self) -> str | None:
         """What of the model runs on the CPU although it was not asked for; ``None`` where nothing does."""
 
-    def run(self, ids: Sequence[Sequence[int]], *, spin: bool = True) -> "FloatArray":
-        """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``.
-
-        With ``spin`` the threads that a single text is spread over wait for each other busily, where the engine can
-        choose: better while nothing else needs their CPUs, much worse when something does. The bits are the same.
-        """
+    def run(self, ids: Sequence[Sequence[int]]) -> "FloatArray":
+        """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``."""
 
 
 def load(

@@ -58,8 +58,8 @@ class PaddedEngine:
         """See :class:`embedge.engine.Engine`."""
         return self._sessions.fallback
 
-    def run(self, ids: Sequence[Sequence[int]], *, spin: bool = True) -> FloatArray:
-        """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``. There is no choice by ``spin``."""
+    def run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
+        """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``."""
         return self.calls.run(lambda: self._run(ids))
 
     def _run(self, ids: Sequence[Sequence[int]]) -> FloatArray:

@@ -59,16 +59,16 @@ class RaggedEngine:
         """See :class:`embedge.engine.Engine`."""
         return self._sessions.fallback
 
-    def run(self, ids: Sequence[Sequence[int]], *, spin: bool = True) -> FloatArray:
-        """See :class:`embedge.engine.Engine`."""
-        return self.calls.run(lambda: self._run(ids, spin))
+    def run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
+        """One vector for each text. Shape: ragged ``(n, tokens)`` -> ``(n, width)``."""
+        return self.calls.run(lambda: self._run(ids))
 
-    def _run(self, ids: Sequence[Sequence[int]], spin: bool) -> FloatArray:
+    def _run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
         vectors = np.empty((len(ids), self._width), np.float32)
 
         def run_group(group: list[int], *, spread: bool = False) -> None:
             batch = np.array([ids[index] for index in group], np.int64)
-            session = self._sessions.get(batch.size, spread=spread, spin=spin)
+            session = self._sessions.get(batch.size, spread=spread)
             with failures_told(*batch.shape):
                 vectors[group] = session.run(None, {"input_ids": batch})[0]
 
@@ -81,8 +81,7 @@ class RaggedEngine:
         if spread and not self.calls.others():
             for group in groups:
                 native(partial(run_group, group, spread=True))
-            if spin:
-                self._awake_until = time.monotonic() + _AWAKE_S
+            self._awake_until = time.monotonic() + _AWAKE_S
         else:
             self._helpers.share(groups, run_in_slot, alone=ending())
         return vectors

@@ -57,10 +57,8 @@ class SessionMaker:
         """Whether the CPU is the only provider."""
         return self.providers == [CPU]
 
-    def make(self, threads: int, *, packed: bool = True, spin: bool = True) -> onnxruntime.InferenceSession:
+    def make(self, threads: int, *, packed: bool = True) -> onnxruntime.InferenceSession:
         """A session whose operators run on ``threads`` threads, with weights packed for them or as they lie.
-
-        With ``spin`` threads wait busily for the next operator's work.
 
         Raises:
             BundleCorrupt: a file was removed or has other bytes.
@@ -70,7 +68,7 @@ class SessionMaker:
         directory = self._files.check()
         if self._forked and (CUDA in self.providers or TENSORRT in self.providers):
             raise ProviderError(fork.NO_CUDA)
-        options = _options(threads, packed=packed, spin=spin)
+        options = _options(threads, packed=packed)
         if not self.on_cpu:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         if self._unsigned:
@@ -110,8 +108,7 @@ class SessionPool:
 
     On the CPU there are two over the same mapped weights, since a session's thread count is fixed when it is made: one
     whose operators are spread over all threads, for a single text, and one whose operators keep to their caller's
-    thread, so that several texts run side by side. For a caller beside whom others need the CPUs there is another one
-    of the first kind, whose threads sleep while they wait.
+    thread, so that several texts run side by side.
 
     Two thirds of the 31 ms that it takes to make one (bge-small, int8) go into packing the weights for the kernels. The
     very first text, if short, runs on a third session that does without, and without threads, whose start costs more
@@ -126,34 +123,30 @@ class SessionPool:
         self._maker = maker
         self._threads = threads
         self._lock = threading.Lock()
-        self._sessions: dict[tuple[int, bool], onnxruntime.InferenceSession] = {}
+        self._sessions: dict[int, onnxruntime.InferenceSession] = {}
         self._first: list[onnxruntime.InferenceSession] = []
         self.fallback: str | None = None
         """What runs on the CPU although other providers were asked for."""
         if integer and maker.on_cpu:
             self._first.append(maker.make(1, packed=False))
         else:
-            session = self._sessions[threads, True] = maker.make(threads)
+            session = self._sessions[threads] = maker.make(threads)
             self.fallback = maker.fallback(session)
         fork.watch(self)
 
-    def get(self, tokens: int, *, spread: bool, spin: bool = True) -> onnxruntime.InferenceSession:
-        """One to run ``tokens`` tokens on, with ``spread`` over all threads, else on the calling thread alone.
-
-        ``spin`` is as for :meth:`SessionMaker.make`, for threads of the CPU.
-        """
+    def get(self, tokens: int, *, spread: bool) -> onnxruntime.InferenceSession:
+        """One to run ``tokens`` tokens on, with ``spread`` over all threads, else on the calling thread alone."""
         threads = self._threads if spread or not self._maker.on_cpu else 1
-        kind = (threads, spin or threads == 1 or not self._maker.on_cpu)
-        if kind in self._sessions:
-            return self._sessions[kind]
+        if threads in self._sessions:
+            return self._sessions[threads]
         with self._lock:
             if self._first:
                 first = self._first.pop()
                 if tokens <= _SHORT:
                     return first
-            if kind not in self._sessions:
-                self._sessions[kind] = self._maker.make(threads, spin=kind[1])
-            return self._sessions[kind]
+            if threads not in self._sessions:
+                self._sessions[threads] = self._maker.make(threads)
+            return self._sessions[threads]
 
     def close(self) -> None:
         """Let the sessions go, and what they are made of."""
@@ -204,7 +197,7 @@ def _shortage(error: Exception) -> str | None:
     return None
 
 
-def _options(threads: int, *, packed: bool, spin: bool) -> onnxruntime.SessionOptions:
+def _options(threads: int, *, packed: bool) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -215,8 +208,6 @@ def _options(threads: int, *, packed: bool, spin: bool) -> onnxruntime.SessionOp
         options.add_session_config_entry("session.disable_prepacking", "1")
     # Plans kept for each length of text, which save no time here and cost 2 ms at the start.
     options.enable_mem_pattern = False
-    if not spin:
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # not its errors, which are raised as exceptions
     return options
 

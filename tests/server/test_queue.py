@@ -33,7 +33,7 @@ class Gate:
         self._begun = threading.Semaphore(0)
         self._open = threading.Semaphore(0)
 
-    def run(self, ids: Sequence[Sequence[int]], *, spin: bool = True) -> FloatArray:
+    def run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
         self.batches.append([list(one) for one in ids])
         self._begun.release()
         assert self._open.acquire(timeout=_WAIT_S)
@@ -58,16 +58,16 @@ class Noting(Gate):
         super().__init__()
         self._order = order
 
-    def run(self, ids: Sequence[Sequence[int]], *, spin: bool = True) -> FloatArray:
+    def run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
         self._order.append(self)
-        return super().run(ids, spin=spin)
+        return super().run(ids)
 
 
 class Short(Gate):
     """One that loses the last vector."""
 
-    def run(self, ids: Sequence[Sequence[int]], *, spin: bool = True) -> FloatArray:
-        return super().run(ids, spin=spin)[:-1]
+    def run(self, ids: Sequence[Sequence[int]]) -> FloatArray:
+        return super().run(ids)[:-1]
 
 
 def texts(count: int, *, tokens: int = 8, first: int = 0) -> list[list[int]]:

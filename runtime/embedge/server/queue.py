@@ -159,9 +159,7 @@ class Queue:
             texts = [job.ids[index] for job, index in batch]
             engine = batch[0][0].engine
             try:
-                # The event loop, and the clients on this machine, need the CPUs too.
-                work = functools.partial(engine.run, texts, spin=False)
-                running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+                running = asyncio.get_running_loop().run_in_executor(self._threads, engine.run, texts)
             except RuntimeError as exc:  # no further thread can be started here: a limit of processes
                 for job in begun:
                     job.fail(exc)

@@ -153,6 +153,24 @@ def test_a_terminal_that_is_closed_ends_it(tiny: Path, tmp_path: Path, with_keys
         assert server.end() == 0
 
 
+def test_one_that_nohup_has_started_outlives_its_terminal(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("a-key")
+    ours, its = pty.openpty()
+
+    def take_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.setsid()
+        fcntl.ioctl(its, termios.TIOCSCTTY, 0)
+
+    with serve(tiny, "--api-key-file", tmp_path / "keys", preexec_fn=take_terminal, pass_fds=[its]) as server:
+        os.close(its)
+        os.close(ours)
+        server.event("keys read again")
+        assert server.ask("GET", "/health/ready").status == 200
+        server.signal("SIGTERM")
+        assert server.end() == 0
+
+
 # Where it listens.
 
 

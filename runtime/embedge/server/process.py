@@ -63,6 +63,8 @@ class Server(uvicorn.Server):
         self._listeners = listeners
         self._keys = keys
         self._terminal = _has_terminal()
+        hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+        self._outlives_terminal = hang_up is not None and signal.getsignal(hang_up) is signal.SIG_IGN  # by nohup
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -88,7 +90,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     def _hang_up(self, sig: int, frame: FrameType | None) -> None:
-        if self._keys.file and _has_terminal() == self._terminal:
+        if self._keys.file and (self._outlives_terminal or _has_terminal() == self._terminal):
             asyncio.get_running_loop().call_soon_threadsafe(self._keys.reload)
         else:  # nobody is there to read keys for, or the terminal was closed
             self.handle_exit(sig, frame)

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,20 @@ def test_a_client_that_reads_nothing_does_not_hold_the_exit_back(tiny: Path, tmp
         assert server.event("request")["status"] == 200
         server.signal("SIGTERM")
         assert server.end() == 0
+
+
+def test_long_texts_do_not_hold_the_exit_back_beyond_the_grace_time(tiny: Path) -> None:
+    body = b'{"input": [' + b",".join([b'"%s"' % (b"a text " * 500)] * 2000) + b"]}"
+    with serve(tiny, "--grace", 0.1) as server:
+        began = time.monotonic()
+        assert server.ask("POST", "/v1/embeddings", body).status in (200, 413)
+        took = time.monotonic() - began
+        for _ in range(8):
+            server.connect().send(request("POST", "/v1/embeddings", body))
+        began = time.monotonic()
+        server.signal("SIGTERM")
+        assert server.end() == 0
+        assert time.monotonic() - began < took
 
 
 @pytest.mark.parametrize("with_keys", [False, True])

@@ -215,6 +215,21 @@ def test_chunks_that_are_none_are_refused(server: Serving) -> None:
     assert works(server.connect())
 
 
+def test_a_query_does_not_hide_whose_route_it_is(server: Serving) -> None:
+    client = server.connect()
+    client.send(b"POST /embed?a=b HTTP/1.1\r\nx-long: " + b"a" * 100_000)
+    assert client.answer().json.keys() == {"error", "error_type"}
+
+
+def test_what_follows_a_body_of_two_lengths_is_not_taken_for_a_request(server: Serving) -> None:
+    """A proxy that goes by the other length takes it for a part of the body."""
+    rest = b"%x\r\n%s\r\n0\r\n\r\n" % (len(GOOD), GOOD) + request("GET", "/v1/models")
+    client = server.connect()
+    client.send(request("POST", "/v1/embeddings", rest, transfer_encoding="chunked"))
+    assert client.answer().status == 200
+    assert client.is_closed()
+
+
 @pytest.mark.parametrize("host", ["[", "a b", "a/../b", "\xff", "", "a" * 5000])
 def test_a_host_that_is_none_does_not_matter(server: Serving, host: str) -> None:
     client = server.connect()
@@ -255,6 +270,15 @@ def test_pipelined_requests_are_answered_in_their_order(server: Serving) -> None
     answers = [client.answer() for _ in names]
     assert [answer.headers["x-request-id"] for answer in answers] == names
     assert [answer.status for answer in answers] == [200 if body is GOOD else 400 for body in bodies]
+
+
+def test_a_pipelined_request_may_ask_before_it_sends_its_body(server: Serving) -> None:
+    client = server.connect()
+    head, _, body = request("POST", "/v1/embeddings", GOOD, expect="100-continue").partition(b"\r\n\r\n")
+    client.send(request("POST", "/v1/embeddings", GOOD) + head + b"\r\n\r\n")
+    assert [client.answer().status, client.answer().status] == [200, 100]
+    client.send(body)
+    assert client.answer().status == 200
 
 
 def test_many_connections_that_say_nothing_cost_nothing(server: Serving) -> None:
@@ -372,3 +396,25 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off(hasty: Serving) -> No
     poll.register(client.socket, select.POLLHUP)
     assert poll.poll(60_000), "the connection is still open"
     assert works(hasty.connect())
+
+
+def test_a_client_that_reads_its_answer_drop_by_drop_is_cut_off(hasty: Serving) -> None:
+    client = hasty.connect()
+    client.send(request("POST", "/tokenize", b'{"inputs": "' + b"a " * 90_000 + b'"}'))
+    select.select([client.socket], [], [], 60)
+    read = 0
+    while part := client.socket.recv(300_000):
+        read += len(part)
+        time.sleep(0.3 * len(part) / 300_000)
+    assert 0 < read < 3_000_000
+
+
+def test_an_answer_has_its_time_whenever_the_one_before_was_written(tiny: Path, tmp_path: Path) -> None:
+    with serve(tiny, "--uds", tmp_path / "socket", "--write-timeout", 1) as server:
+        client = server.connect()
+        client.send(request("POST", "/v1/embeddings", b'{"input": [' + b",".join([b'"a text"'] * 1500) + b"]}"))
+        assert len(client.answer().json["data"]) == 1500
+        time.sleep(0.5)
+        client.send(request("POST", "/v1/embeddings", b'{"input": [' + b",".join([b'"a text"'] * 2000) + b"]}"))
+        time.sleep(0.75)  # past the first answer's time, not past this one's
+        assert len(client.answer().json["data"]) == 2000

@@ -18,6 +18,7 @@ import pytest
 
 from embedge import Embedder, Reranker
 from embedge.server import Settings, create_app
+from embedge.server.dialect import Refused
 from embedge.server.service import Service
 from embedge.vectors import FloatArray
 from embedge_export import export
@@ -172,3 +173,55 @@ def test_a_client_that_goes_away_frees_its_place_and_its_texts_are_not_run(
         wait_until(lambda: client.post("/v1/embeddings", json=ask(["a text"])).status_code == 200)
         assert figure(client, "queue_tokens") == 0
         assert figure(client, "texts_total") < len(texts)
+
+
+def test_bodies_count_until_their_requests_are_answered(model: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = create_app(model, Settings(max_buffered_bytes=1000))
+
+    async def use() -> None:
+        begun, go = asyncio.Event(), asyncio.Event()
+        embed = app.state.service.embed
+
+        async def wait(*arguments: Any, **options: Any) -> Any:
+            begun.set()
+            await go.wait()
+            return await embed(*arguments, **options)
+
+        monkeypatch.setattr(app.state.service, "embed", wait)
+        body = ask(["a" * 600])
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            first = asyncio.create_task(client.post("/v1/embeddings", json=body))
+            await begun.wait()
+            refused = await asyncio.wait_for(client.post("/v1/embeddings", json=body), _WAIT_S / 6)
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+            go.set()
+            assert (await first).status_code == 200
+            assert (await client.post("/v1/embeddings", json=body)).status_code == 200
+
+    asyncio.run(use())
+
+
+def test_tokens_that_are_listed_count_with_those_that_wait(model: Embedder) -> None:
+    service: Service = create_app(model, Settings(max_queued_tokens=15)).state.service
+    served = service.models.any(None)
+    texts = ["a b c d e f g h"]
+
+    async def use() -> None:
+        async with service.tokens(served, texts, field="inputs", special=True) as found:
+            assert len(found.tokens[0]) == 10
+            with pytest.raises(Refused, match="10 tokens wait already") as refused:
+                async with service.tokens(served, texts, field="inputs", special=True):
+                    pass
+            assert refused.value.kind == "overloaded"
+        async with service.tokens(served, texts, field="inputs", special=True):
+            pass
+
+    asyncio.run(use())
+
+
+def test_only_texts_that_were_run_count_as_truncated(served: httpx.Client) -> None:
+    body = ask(["a text " * 500])
+    assert served.post("/v1/embeddings", json={**body, "truncate": False}).status_code == 400
+    assert figure(served, "truncated_texts_total") == 0
+    assert served.post("/v1/embeddings", json=body).status_code == 200
+    assert figure(served, "truncated_texts_total") == 1

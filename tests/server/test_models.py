@@ -9,6 +9,7 @@ import pytest
 from embedge import Embedder
 from embedge.server import create_app
 from embedge.server.models import Models
+from tests.damage import reseal
 from tests.server.conftest import serving
 
 
@@ -57,3 +58,12 @@ def test_two_models_of_one_name_are_an_error(tiny: Path, tmp_path: Path) -> None
 def test_no_model_is_an_error() -> None:
     with pytest.raises(ValueError, match="no model"):
         create_app([])
+
+
+def test_a_model_may_have_a_name_that_no_header_can_carry(tiny: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(tiny, tmp_path / "模型 1")
+    reseal(bundle, lambda fields: fields["source"].update(id="模型 1"))
+    with Embedder.load(bundle, variant="fp32") as model, serving(model) as address:
+        answer = httpx.post(f"{address}/v1/embeddings", json={"input": "a", "model": "模型 1"})
+        assert (answer.status_code, answer.json().get("model")) == (200, "模型 1")
+        assert answer.headers["x-embedge-model"] == "%E6%A8%A1%E5%9E%8B%201"

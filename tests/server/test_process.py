@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,20 @@ def test_a_client_that_reads_nothing_does_not_hold_the_exit_back(tiny: Path, tmp
         assert server.end() == 0
 
 
+def test_long_texts_do_not_hold_the_exit_back_beyond_the_grace_time(tiny: Path) -> None:
+    body = b'{"input": [' + b",".join([b'"%s"' % (b"a text " * 500)] * 2000) + b"]}"
+    with serve(tiny, "--grace", 0.1) as server:
+        began = time.monotonic()
+        assert server.ask("POST", "/v1/embeddings", body).status in (200, 413)
+        took = time.monotonic() - began
+        for _ in range(8):
+            server.connect().send(request("POST", "/v1/embeddings", body))
+        began = time.monotonic()
+        server.signal("SIGTERM")
+        assert server.end() == 0
+        assert time.monotonic() - began < took
+
+
 @pytest.mark.parametrize("with_keys", [False, True])
 def test_a_terminal_that_is_closed_ends_it(tiny: Path, tmp_path: Path, with_keys: bool) -> None:
     """Although SIGHUP has keys read again, which is what a closed terminal sends."""
@@ -150,6 +165,24 @@ def test_a_terminal_that_is_closed_ends_it(tiny: Path, tmp_path: Path, with_keys
     with serve(tiny, *options, preexec_fn=take_terminal, pass_fds=[its]) as server:
         os.close(its)
         os.close(ours)
+        assert server.end() == 0
+
+
+def test_one_that_nohup_has_started_outlives_its_terminal(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("a-key")
+    ours, its = pty.openpty()
+
+    def take_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.setsid()
+        fcntl.ioctl(its, termios.TIOCSCTTY, 0)
+
+    with serve(tiny, "--api-key-file", tmp_path / "keys", preexec_fn=take_terminal, pass_fds=[its]) as server:
+        os.close(its)
+        os.close(ours)
+        server.event("keys read again")
+        assert server.ask("GET", "/health/ready").status == 200
+        server.signal("SIGTERM")
         assert server.end() == 0
 
 

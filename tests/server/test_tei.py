@@ -113,7 +113,7 @@ def test_every_answer_says_which_vectors_it_has(several: httpx.Client) -> None:
         ("/embed", {"inputs": ["a"] * 2049}, 413, "Validation", "inputs has 2049 texts"),
         ("/embed", {"inputs": [[1], [2]], "details": True}, 422, "Validation", "token ids have no details"),
         ("/tokenize", {"inputs": []}, 400, "Empty", "inputs is empty"),
-        ("/tokenize", {"inputs": "x " * 300_000}, 413, "Validation", "inputs has 300002 tokens"),
+        ("/tokenize", {"inputs": "x " * 300_000}, 413, "Validation", "the texts have 300002 tokens"),
         ("/rerank", {"query": "a", "texts": ["b"]}, 424, "Backend", "models for reranking here: none"),
     ],
 )

@@ -23,14 +23,16 @@ EXAMPLE = "embedge serve BAAI/bge-small-en --port 8080"
 _EXTRA = ("msgspec", "orjson", "prometheus_client", "starlette", "uvicorn")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """A time, for ``argparse``."""
     number = float(text)
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a time")
     return number
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
+    """A port, for ``argparse``; 0 is one that is free."""
     number = int(text)
     if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"{number} is not from 0 to 65535")
@@ -59,25 +61,25 @@ _LIMITS = (
     _Limit("--max-body-bytes", "max_body_bytes", positive, 8_000_000, "BYTES", "longest body of a request"),
     _Limit(
         "--max-buffered-bytes", "max_buffered_bytes", positive, 256_000_000, "BYTES",
-        "most bytes of bodies that are held while they are read, of all requests",
+        "most bytes of the bodies of all requests under way",
     ),
     _Limit("--max-texts", "max_texts", positive, 2048, "N", "most texts in a request"),
     _Limit("--max-text-tokens", "max_text_tokens", positive, None, "N", "most tokens of a text that are run"),
     _Limit("--max-queued-tokens", "max_queued_tokens", positive, 262_144, "N", "most tokens that wait or run at once"),
     _Limit("--max-requests", "max_requests", positive, 1024, "N", "most requests under way at once"),
-    _Limit("--max-wait", "max_wait_s", _seconds, 30.0, "SECONDS", "longest time that a request waits for its turn"),
-    _Limit("--header-timeout", "header_timeout_s", _seconds, 10.0, "SECONDS", "longest time for a request's headers"),
-    _Limit("--body-timeout", "body_timeout_s", _seconds, 30.0, "SECONDS", "longest time for a request's body"),
+    _Limit("--max-wait", "max_wait_s", seconds, 30.0, "SECONDS", "longest time that a request waits for its turn"),
+    _Limit("--header-timeout", "header_timeout_s", seconds, 10.0, "SECONDS", "longest time for a request's headers"),
+    _Limit("--body-timeout", "body_timeout_s", seconds, 30.0, "SECONDS", "longest time for a request's body"),
     _Limit(
         "--write-timeout",
         "write_timeout_s",
-        _seconds,
+        seconds,
         30.0,
         "SECONDS",
-        "how long an answer may stay unread by its client",
+        "how long a client may take for a tenth of its answer",
     ),
-    _Limit("--keep-alive", "keep_alive_s", _seconds, 75.0, "SECONDS", "how long an idle connection stays open"),
-    _Limit("--grace", "grace_s", _seconds, 30.0, "SECONDS", "how long requests under way may take after SIGTERM"),
+    _Limit("--keep-alive", "keep_alive_s", seconds, 75.0, "SECONDS", "how long an idle connection stays open"),
+    _Limit("--grace", "grace_s", seconds, 30.0, "SECONDS", "how long requests under way may take after SIGTERM"),
 )  # fmt: skip
 
 
@@ -105,7 +107,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group("address")
     where.add_argument("--host", default="127.0.0.1", help="address or name to listen on; 0.0.0.0 or :: for all")
     at = where.add_mutually_exclusive_group()
-    at.add_argument("--port", type=_port, default=8080, metavar="N", help="0 for one that is free; default: 8080")
+    at.add_argument("--port", type=port_number, default=8080, metavar="N", help="0 for one that is free; default: 8080")
     at.add_argument("--uds", type=Path, metavar="PATH", help="listen on a Unix socket instead")
     access = parser.add_argument_group("access")
     access.add_argument(
@@ -123,7 +125,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_origin,
         metavar="ORIGIN",
-        help="let pages of https://ORIGIN ask this server; repeat it for more; * for all; default: none",
+        help="let pages of ORIGIN, such as https://app.example, ask this server; repeat it for more; * for all; "
+        "default: none",
     )
     limits = parser.add_argument_group("limits")
     for limit in _LIMITS:

@@ -48,7 +48,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> Any:
         yield
-        service.queue.close()
+        service.close()
 
     app = Starlette(
         routes=[
@@ -89,9 +89,10 @@ def _answerer(service: Service, endpoint: Endpoint, keys: Keys) -> Callable[[Req
                 raise Refused("unauthorized", "send a key of this server's: Authorization: Bearer <key>")
             if endpoint.body is None:
                 return if_changed(request, await endpoint.answer(service, request.path_params))
-            body = await read_json(request, endpoint.body, endpoint.dialect, service)
-            with service.admitted():  # a client that sends slowly takes no place
-                return await _while_connected(request, endpoint.answer(service, body))
+            with service.holding() as hold:
+                body = await read_json(request, endpoint.body, endpoint.dialect, service.settings, hold)
+                with service.admitted():  # a client that sends slowly takes no place
+                    return await _while_connected(request, endpoint.answer(service, body))
         except Refused as exc:
             return refusal(exc, endpoint.dialect)
         except ClientDisconnect:
@@ -134,7 +135,7 @@ async def _refuse_route(request: Request, exc: Exception) -> Response:
     if exc.status_code == 405:
         refused = Refused("wrong_method", f"{path} does not take {request.method}")
     else:
-        refused = Refused("unknown_route", f"there is no {path} here; see /docs")
+        refused = Refused("unknown_route", f"there is no {path} here")
     response = refusal(refused, dialect_of(path))
     response.headers.update(exc.headers or {})
     return response

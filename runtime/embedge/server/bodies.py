@@ -2,8 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 import orjson
@@ -11,9 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from embedge.server.dialect import Dialect, Refused
-
-if TYPE_CHECKING:
-    from embedge.server.service import Service
+from embedge.server.settings import Settings
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
@@ -22,19 +20,22 @@ _WHOLE_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
-async def read_json(request: Request, kind: type[_Body], dialect: Dialect, service: "Service") -> _Body:
+async def read_json(
+    request: Request, kind: type[_Body], dialect: Dialect, settings: Settings, hold: Callable[[int], None]
+) -> _Body:
     """The request's body as a ``kind``; unknown fields are ignored, as clients send some.
 
+    ``hold`` is called with the size of each part that comes; it may refuse more.
+
     Raises:
-        Refused: not the dialect's type of content, compressed, too long, too slow, or not the JSON that is expected;
-            all bodies that are read just now are too long together.
+        Refused: not the dialect's type of content, compressed, too long, too slow, or not the JSON that is expected.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in dialect.media_types:
         raise Refused("wrong_type", f"content-type is {media_type!r}: send application/json")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused("wrong_type", "the body is compressed: send it as it is")
-    body = await _read(request, service)
+    body = await _read(request, settings, hold)
     try:
         body.decode()
         return msgspec.json.decode(body, type=kind)
@@ -54,8 +55,7 @@ async def read_json(request: Request, kind: type[_Body], dialect: Dialect, servi
         raise Refused("invalid", "the body is nested too deeply") from exc
 
 
-async def _read(request: Request, service: "Service") -> bytes:
-    settings = service.settings
+async def _read(request: Request, settings: Settings, hold: Callable[[int], None]) -> bytes:
     too_large = Refused("too_large", f"the body is longer than {settings.max_body_bytes} bytes")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > settings.max_body_bytes:
@@ -65,15 +65,11 @@ async def _read(request: Request, service: "Service") -> bytes:
         async with asyncio.timeout(settings.body_timeout_s):
             async for chunk in request.stream():
                 body += chunk
-                service.body_bytes += len(chunk)
                 if len(body) > settings.max_body_bytes:
                     raise too_large
-                if service.body_bytes > settings.max_buffered_bytes:
-                    raise service.queue.overloaded(f"bodies of {settings.max_buffered_bytes} bytes are being read")
+                hold(len(chunk))
     except TimeoutError as exc:
         raise Refused("timeout", f"the body did not come within {settings.body_timeout_s:g} s") from exc
-    finally:
-        service.body_bytes -= len(body)
     return bytes(body)
 
 

@@ -47,15 +47,20 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        asked = Headers(scope=scope).get("x-request-id", "")
+        sent = Headers(scope=scope)
+        asked = sent.get("x-request-id", "")
         request_id = asked if _SANE_ID.fullmatch(asked) else secrets.token_hex(8)
         scope["embedge.id"] = request_id
+        # A proxy may have gone by the other one: what it takes for the next request may be another's body.
+        ambiguous = "content-length" in sent and "transfer-encoding" in sent
         answered: dict[str, Any] = {}
 
         async def complete(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 self._add_headers(headers, request_id)
+                if ambiguous or self._service.stopping:
+                    headers["connection"] = "close"
                 answered.update(status=message["status"], headers=headers)
             await send(message)
 
@@ -69,8 +74,6 @@ class RequestMiddleware:
         headers["x-request-id"] = request_id
         if headers.get("content-type", "").startswith("text/html"):
             headers["content-security-policy"] = _POLICY
-        if self._service.stopping:
-            headers["connection"] = "close"
 
     def _note(
         self, scope: Scope, request_id: str, seconds: float, status: int = 500, headers: Headers | None = None

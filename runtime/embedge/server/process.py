@@ -32,9 +32,12 @@ def serve(app: Starlette, listeners: Listeners, keys: Keys) -> None:
     """
     _allow_many_connections()
     listeners.listen()
-    Server(app, listeners, keys).run(listeners.sockets)
+    server = Server(app, listeners, keys)
+    server.run(listeners.sockets)
     listeners.close()
     _LOG.info("stopped")
+    if server.is_overdue:  # threads may still tokenize for requests that were given up, and can't be stopped
+        os._exit(0)
 
 
 def config_of(app: Starlette) -> uvicorn.Config:
@@ -62,7 +65,11 @@ class Server(uvicorn.Server):
         self._service: Service = app.state.service
         self._listeners = listeners
         self._keys = keys
+        self.is_overdue = False
+        """Whether requests were not finished within the grace time."""
         self._terminal = _has_terminal()
+        hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+        self._outlives_terminal = hang_up is not None and signal.getsignal(hang_up) is signal.SIG_IGN  # by nohup
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -88,7 +95,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     def _hang_up(self, sig: int, frame: FrameType | None) -> None:
-        if self._keys.file and _has_terminal() == self._terminal:
+        if self._keys.file and (self._outlives_terminal or _has_terminal() == self._terminal):
             asyncio.get_running_loop().call_soon_threadsafe(self._keys.reload)
         else:  # nobody is there to read keys for, or the terminal was closed
             self.handle_exit(sig, frame)
@@ -112,6 +119,7 @@ class Server(uvicorn.Server):
         while self.server_state.tasks and time.monotonic() < until:
             await asyncio.sleep(0.02)
         if self.server_state.tasks:
+            self.is_overdue = True
             _LOG.warning("%d requests were not finished within %g s", len(self.server_state.tasks), grace)
         connections = [one for one in self.server_state.connections if isinstance(one, Protocol)]
         for connection in connections:

@@ -27,7 +27,7 @@ _LOG = logging.getLogger("embedge.requests")
 
 MAX_HEADER_BYTES = 65_536
 
-_TARGET = re.compile(rb"[A-Z]+ (/[!-~]*)")
+_TARGET = re.compile(rb"[A-Z]+ (/[!->@-~]*)")  # without a query
 _Phase = Literal["headers", "unread body", "refused", "other"]
 
 
@@ -48,6 +48,7 @@ class Protocol(H11Protocol):
         self._phase: _Phase = "other"
         self._timer: asyncio.TimerHandle | None = None
         self._unread = 0
+        self._answers = 0
 
     @property
     def _settings(self) -> Settings:
@@ -83,10 +84,12 @@ class Protocol(H11Protocol):
     def on_response_complete(self) -> None:
         """An answer was written, as far as the client takes it."""
         super().on_response_complete()
-        if self.conn.their_state is h11.SEND_BODY and dict(self.headers).get(b"expect"):
+        refused_early = self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.DONE
+        if refused_early and dict(self.headers).get(b"expect"):
             self.transport.close()  # the client may send the body or not: where its next request begins is unknown
+        self._answers += 1
         if left := self.transport.get_write_buffer_size():
-            self.loop.call_later(self._settings.write_timeout_s, self._check_written, left)
+            self._watch_reading(left, left / 10)
         if self.conn.their_state is not h11.IDLE or self.conn.trailing_data[0]:
             self._follow()
 
@@ -139,12 +142,19 @@ class Protocol(H11Protocol):
         else:
             self.transport.close()
 
-    def _check_written(self, before: int) -> None:
+    def _watch_reading(self, left: int, step: float) -> None:
+        self.loop.call_later(self._settings.write_timeout_s, self._check_read, left, step, self._answers)
+
+    def _check_read(self, before: int, step: float, answer: int) -> None:
         left = self.transport.get_write_buffer_size()
-        if left >= before:
+        if (
+            not left or answer != self._answers
+        ):  # a later one is written only when this one was read, and has its own check
+            return
+        if left > before - step:
             self.transport.abort()
-        elif left:
-            self.loop.call_later(self._settings.write_timeout_s, self._check_written, left)
+        else:
+            self._watch_reading(left, step)
 
     def _refuse(self, refused: Refused, status: int) -> None:
         """Answer in place of the application, and close once the client has had time to read it."""

@@ -12,8 +12,9 @@ import asyncio
 import functools
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -108,24 +109,32 @@ class Queue:
             raise ValueError("no text to run")
         loop = asyncio.get_running_loop()
         job = Job(engine, ids, loop.create_future())
-        if job.tokens > self._max_tokens:
-            raise Refused("too_large", f"the texts have {job.tokens} tokens, and {self._max_tokens} may wait at once")
+        with self.reserve(job.tokens):
+            self._waiting.append(job)
+            expiry = loop.call_later(self._max_wait_s, self._expire, job)
+            try:
+                self._start_batches()
+                return await job.done
+            finally:
+                expiry.cancel()
+                job.done.cancel()
+                if job in self._waiting:
+                    self._waiting.remove(job)
+
+    @contextmanager
+    def reserve(self, tokens: int) -> Iterator[None]:
+        """Counts ``tokens`` among those that wait or run; ``Refused`` as for :meth:`run`."""
+        if tokens > self._max_tokens:
+            raise Refused("too_large", f"the texts have {tokens} tokens, and {self._max_tokens} may wait at once")
         if self._closed:
             raise _stopping()
-        if self._tokens + job.tokens > self._max_tokens:
+        if self._tokens + tokens > self._max_tokens:
             raise self.overloaded(f"{self._tokens} tokens wait already; {self._max_tokens} may")
-        self._tokens += job.tokens
-        self._waiting.append(job)
-        expiry = loop.call_later(self._max_wait_s, self._expire, job)
+        self._tokens += tokens
         try:
-            self._start_batches()
-            return await job.done
+            yield
         finally:
-            expiry.cancel()
-            self._tokens -= job.tokens
-            job.done.cancel()
-            if job in self._waiting:
-                self._waiting.remove(job)
+            self._tokens -= tokens
 
     def overloaded(self, message: str) -> Refused:
         """The refusal of a request that may come again when what waits now is done."""

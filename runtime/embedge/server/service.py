@@ -1,10 +1,10 @@
 """What all dialects do: texts or token ids to vectors, pairs to scores, within the limits."""
 
-import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple, TypeAlias, TypedDict, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NamedTuple, TypeAlias, TypedDict
+from urllib.parse import quote
 
 import numpy as np
 
@@ -17,14 +17,12 @@ from embedge.server.metrics import Metrics
 from embedge.server.models import Models, Served
 from embedge.server.queue import Queue
 from embedge.server.settings import Settings
+from embedge.server.threads import Threads
 from embedge.tokenizer import Encoded, Reading, Side, Token
 from embedge.vectors import FloatArray, check_form, encode
 
-# Fewer characters are tokenized sooner than another thread is woken.
-_INLINE_CHARS = 4000
-
-_Result = TypeVar("_Result")
-
+# Of a header's value; names of models may have other characters, which are percent-encoded.
+_PRINTABLE = "".join(map(chr, range(33, 127)))
 
 # What requests call texts: one, several, or token ids instead.
 Input: TypeAlias = str | list[str | int | list[int]]
@@ -76,11 +74,38 @@ class Service:
         self.metrics = Metrics()
         self.metrics.watch_models((served.name, served.model.variant, served.fingerprint) for served in self.models)
         self.queue = Queue(max_tokens=settings.max_queued_tokens, max_wait_s=settings.max_wait_s, metrics=self.metrics)
+        self.threads = Threads(max_wait_s=settings.max_wait_s, overloaded=self.queue.overloaded)
         self._under_way = 0
-        self.body_bytes = 0
-        """How much of the bodies of requests is held that are still being read."""
+        self._body_bytes = 0
         self.stopping = False
         """Whether the server takes no more connections."""
+
+    def close(self) -> None:
+        """Refuse what waits and what comes."""
+        self.queue.close()
+        self.threads.close()
+
+    @contextmanager
+    def holding(self) -> Iterator[Callable[[int], None]]:
+        """Gives what counts the bytes of a request's body, and refuses those that are too many with all others'.
+
+        They count until the request has its answer: what is made of them takes as much memory.
+        """
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            held += size
+            self._body_bytes += size
+            if self._body_bytes > self.settings.max_buffered_bytes:
+                raise self.queue.overloaded(
+                    f"the bodies of requests under way have {self.settings.max_buffered_bytes} bytes; no more may"
+                )
+
+        try:
+            yield hold
+        finally:
+            self._body_bytes -= held
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -125,7 +150,7 @@ class Service:
             raise Refused("invalid", str(exc), field="dimensions") from exc
         if ids and details:
             raise Refused("invalid", "token ids have no details: send texts", field="details")
-        chars = sum(map(len, texts))
+        chars = sum(len(prompt) + len(text) for text in texts)
         readings: list[Reading] = []
         if ids:
             encoded = await self._tokenize(sum(map(len, ids)), lambda: tokenizer.complete(ids, side=side), field)
@@ -133,8 +158,9 @@ class Service:
             encoded = await self._tokenize(chars, lambda: tokenizer.encode(texts, prompt=prompt, side=side), field)
         self._check_lengths(encoded, model, field, truncate)
         if details:
-            readings = await off_loop(chars, lambda: tokenizer.readings(texts, prompt=prompt, side=side))
+            readings = await self.threads.run(chars, lambda: tokenizer.readings(texts, prompt=prompt, side=side))
         rows = await self.queue.run(model.engine, encoded.ids)
+        self.metrics.truncated.inc(len(encoded.truncated))
         manifest = model.manifest
         vectors = encode(rows, size, "float32", normalized=manifest.normalized, int8_range=manifest.int8_range)
         if normalize and not manifest.normalized:
@@ -161,38 +187,43 @@ class Service:
         """
         self._check_count(texts, field)
         pairs = [(query, text) for text in texts]
-        chars = len(query) + sum(map(len, texts))
+        chars = sum(len(query) + len(text) for text in texts)
         tokenizer = served.model.tokenizer
         encoded = await self._tokenize(
             chars, lambda: tokenizer.encode_pairs(pairs, side=side, max_second=max_text_tokens), field
         )
         self._check_lengths(encoded, served.model, field, truncate)
         rows = await self.queue.run(served.model.engine, encoded.ids)
+        self.metrics.truncated.inc(len(encoded.truncated))
         tokens = [len(ids) for ids in encoded.ids]
         return Scored(rows[:, 0], tokens, self._headers(served, tokens, len(encoded.truncated)))
 
+    @asynccontextmanager
     async def tokens(
         self, served: Served[LoadedModel], texts: Sequence[str], *, field: str, special: bool
-    ) -> Tokenized:
-        """All tokens of each text, before any truncation; errors as in :meth:`embed`."""
+    ) -> AsyncIterator[Tokenized]:
+        """All tokens of each text, before any truncation; errors as in :meth:`embed`.
+
+        Until the end of the context they count as those that wait to be run, since they take more memory.
+        """
         self._check_count(texts, field)
         tokenizer, chars = served.model.tokenizer, sum(map(len, texts))
-        total = sum(await off_loop(chars, lambda: tokenizer.count(texts)))
-        most = self.settings.max_queued_tokens
-        if total > most:
-            raise Refused("too_large", f"{field} has {total} tokens, and one request may have {most}", field=field)
-        found = await off_loop(chars, lambda: [tokenizer.tokens(text, special=special) for text in texts])
-        return Tokenized(found, self._headers(served, [len(tokens) for tokens in found], 0))
+        total = sum(await self.threads.run(chars, lambda: tokenizer.count(texts)))
+        with self.queue.reserve(total):
+            found = await self.threads.run(chars, lambda: [tokenizer.tokens(text, special=special) for text in texts])
+            yield Tokenized(found, self._headers(served, [len(tokens) for tokens in found], 0))
 
     async def _tokenize(self, chars: int, encode: Callable[[], Encoded], field: str) -> Encoded:
-        began = time.perf_counter()
+        def timed() -> tuple[Encoded, float]:
+            began = time.perf_counter()
+            return encode(), time.perf_counter() - began
+
         try:
-            encoded = await off_loop(chars, encode)
+            encoded, seconds = await self.threads.run(chars, timed)
         except InputError as exc:
             # The library calls them texts.
             raise Refused("invalid", str(exc).replace("texts[", f"{field}[", 1), field=field) from exc
-        self.metrics.tokenization_time.observe(time.perf_counter() - began)
-        self.metrics.truncated.inc(len(encoded.truncated))
+        self.metrics.tokenization_time.observe(seconds)
         return encoded
 
     def _check_count(self, items: Sequence[object], field: str) -> None:
@@ -219,7 +250,7 @@ class Service:
 
     def _headers(self, served: Served[LoadedModel], tokens: Sequence[int], truncated: int) -> dict[str, str]:
         return {
-            "x-embedge-model": served.name,
+            "x-embedge-model": quote(served.name, safe=_PRINTABLE),
             "x-embedge-fingerprint": served.fingerprint,
             "x-embedge-texts": str(len(tokens)),
             "x-embedge-tokens": str(sum(tokens)),
@@ -237,12 +268,8 @@ def split_input(value: str | Sequence[str | int | list[int]], field: str) -> tup
         return [value], []
     if len({*map(type, value)}) > 1:
         raise Refused("invalid", f"{field} mixes texts and token ids: send either", field=field)
-    texts = [item for item in value if isinstance(item, str)]
-    lists = [item for item in value if isinstance(item, list)]
-    numbers = [item for item in value if isinstance(item, int)]
-    return texts, [numbers] if numbers else lists
-
-
-async def off_loop(chars: int, work: Callable[[], _Result]) -> _Result:
-    """What ``work`` on so many characters or tokens gives, on another thread unless they are few."""
-    return work() if chars <= _INLINE_CHARS else await asyncio.to_thread(work)
+    # They are of one type by now; asking each again takes the event loop half a second where they are millions.
+    items: list[Any] = list(value)
+    if not items or isinstance(items[0], str):
+        return items, []
+    return [], items if isinstance(items[0], list) else [items]

@@ -10,11 +10,11 @@ class Settings:
     max_body_bytes: int = 8_000_000
     """The longest request body; a longer one gets 413."""
     max_buffered_bytes: int = 256_000_000
-    """The most bytes of bodies that are held while they are read, of all requests; a request beyond them gets 429."""
+    """The most bytes that the bodies of all requests under way have together; a request beyond them gets 429."""
     max_texts: int = 2048
-    """The most texts in one request (OpenAI's limit); more get 413 or 422."""
+    """The most texts in one request (OpenAI's limit); more get 413."""
     max_text_tokens: int | None = None
-    """The most tokens of a text that are run; longer ones get 413 or 422. ``None`` for the model's own limit."""
+    """The most tokens of a text that are run; longer ones get 413. ``None``: texts are cut at the model's limit."""
     max_queued_tokens: int = 262_144
     """The most tokens that wait or run at once, of all requests; a request beyond them gets 429."""
     max_requests: int = 1024
@@ -26,7 +26,7 @@ class Settings:
     body_timeout_s: float = 30.0
     """The longest time from a request's headers to the end of its body; then it gets 408."""
     write_timeout_s: float = 30.0
-    """How long an answer may wait for a client that reads nothing of it; then the connection is closed."""
+    """How long a client may take to read a tenth of its answer; then the connection is closed."""
     keep_alive_s: float = 75.0
     """How long an idle connection stays open."""
     grace_s: float = 30.0

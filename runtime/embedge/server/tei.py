@@ -18,7 +18,7 @@ from embedge.server.dialect import STATUSES, Dialect, Endpoint, Kind, Refused
 from embedge.server.models import Served
 from embedge.server.prompts import find_prompt
 from embedge.server.scores import as_logits, as_relevance
-from embedge.server.service import Service, off_loop
+from embedge.server.service import Service
 from embedge.server.tei_bodies import (
     DetailedVectors,
     Direction,
@@ -86,9 +86,10 @@ async def tokenize(service: Service, body: TokenizeRequest) -> Response:
         served_embedder = service.models.embedder(served.name)
         prompt = find_prompt(served_embedder.model, body.prompt_name, default=None, field="prompt_name")
         texts = [prompt + text for text in texts]
-    found = await service.tokens(served, texts, field="inputs", special=body.add_special_tokens)
-    work = functools.partial(_locate, texts, found.tokens)
-    return json_response(await off_loop(sum(map(len, found.tokens)), work), headers=found.headers)
+    async with service.tokens(served, texts, field="inputs", special=body.add_special_tokens) as found:
+        work = functools.partial(_locate, texts, found.tokens)
+        located = await service.threads.run(sum(map(len, found.tokens)), work)
+        return json_response(located, headers=found.headers)
 
 
 def _locate(texts: Sequence[str], found: Sequence[Sequence[Token]]) -> list[list[SimpleToken]]:

@@ -11,13 +11,14 @@ import numpy as np
 from embedge.embedder import Embedder
 from embedge.errors import InputError
 from embedge.loaded import LoadedModel
+from embedge.pieces import Side
 from embedge.reranker import Reranker
 from embedge.server.dialect import Refused
 from embedge.server.metrics import Metrics
 from embedge.server.models import Models, Served
 from embedge.server.queue import Queue
 from embedge.server.settings import Settings
-from embedge.tokenizer import Encoded, Reading, Side, Token
+from embedge.tokenizer import Encoded, Reading, Token
 from embedge.vectors import FloatArray, check_form, encode
 
 # Fewer characters are tokenized sooner than another thread is woken.

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from embedge import __version__
 from embedge.loaded import LoadedModel
+from embedge.pieces import Side
 from embedge.server.bodies import json_response
 from embedge.server.dialect import STATUSES, Dialect, Endpoint, Kind, Refused
 from embedge.server.models import Served
@@ -31,7 +32,7 @@ from embedge.server.tei_bodies import (
     TEIError,
     TokenizeRequest,
 )
-from embedge.tokenizer import Side, Token
+from embedge.tokenizer import Token
 
 _TYPES: dict[Kind, str] = {
     "empty": "Empty",

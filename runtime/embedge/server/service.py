@@ -167,7 +167,7 @@ class Service:
         encoded = await self._tokenize(
             chars, lambda: tokenizer.encode_pairs(pairs, side=side, max_second=max_text_tokens), field
         )
-        self._check_lengths(encoded, served.model, field, truncate)
+        self._check_lengths(encoded, served.model, field, truncate, more=", with the query")
         rows = await self.queue.run(served.model.engine, encoded.ids)
         tokens = [len(ids) for ids in encoded.ids]
         return Scored(rows[:, 0], tokens, self._headers(served, tokens, len(encoded.truncated)))
@@ -203,11 +203,11 @@ class Service:
         if len(items) > most:
             raise Refused("too_large", f"{field} has {len(items)} texts, and one request may have {most}", field=field)
 
-    def _check_lengths(self, encoded: Encoded, model: LoadedModel, field: str, truncate: bool) -> None:
+    def _check_lengths(self, encoded: Encoded, model: LoadedModel, field: str, truncate: bool, more: str = "") -> None:
         if encoded.truncated and not truncate:
             raise Refused(
-                "invalid",
-                f"{field}[{encoded.truncated[0]}] has more than the model's {model.max_tokens} tokens: "
+                "too_long",
+                f"{field}[{encoded.truncated[0]}] has more than the model's {model.max_tokens} tokens{more}: "
                 "shorten it, or let it be truncated",
                 field=field,
             )
@@ -220,7 +220,7 @@ class Service:
 
     def _headers(self, served: Served[LoadedModel], tokens: Sequence[int], truncated: int) -> dict[str, str]:
         return {
-            "x-embedge-model": served.name,
+            "x-embedge-model": served.header,
             "x-embedge-fingerprint": served.fingerprint,
             "x-embedge-texts": str(len(tokens)),
             "x-embedge-tokens": str(sum(tokens)),

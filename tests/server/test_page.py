@@ -193,6 +193,14 @@ def test_a_file_is_read_in_the_encodings_of_spreadsheets(page: "Page", encoding:
     assert search(page, "cheese", "Käse")[0][1] == "Käse reift im Keller"
 
 
+def test_a_text_file_may_end_its_lines_in_any_way(page: "Page") -> None:
+    for end in ("\n", "\r\n", "\r"):
+        page.set_input_files(
+            "#file", {"name": "a.txt", "mimeType": "text/plain", "buffer": f"one{end}two{end}three".encode()}
+        )
+        expect(page.locator("#embed")).to_have_text("Embed 3 passages")
+
+
 def test_what_is_dropped_without_a_text_leaves_the_passages_alone(page: "Page") -> None:
     page.get_by_label("Passages").fill("one\ntwo")
     page.dispatch_event("#drop", "drop", {"dataTransfer": page.evaluate_handle("new DataTransfer()")})

@@ -119,12 +119,12 @@ function changed({ pasted = false } = {}) {
   byId("embed-status").textContent = found > MOST_PASSAGES ? cut : "";
 }
 
-const source = () => file?.text ?? byId("passages").value;
+const source = () => (file?.text ?? byId("passages").value).replace(/\r\n?/g, "\n");
 
 function passages() {
   const pieces = file?.rows
     ? file.rows.slice(byId("header").checked ? 1 : 0).map((row) => row[byId("column").value] ?? "")
-    : source().replaceAll("\r\n", "\n").split(byId("split").value === "lines" ? "\n" : /\n\s*\n/);
+    : source().split(byId("split").value === "lines" ? "\n" : /\n\s*\n/);
   return pieces.map((text) => text.trim()).filter(Boolean);
 }
 

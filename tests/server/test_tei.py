@@ -8,7 +8,9 @@ import pytest
 import tokenizers
 
 from embedge import Embedder, Reranker
+from embedge.server.models import Models
 from embedge.server.scores import as_logits, as_relevance
+from tests.server.conftest import serving
 
 TEXTS = ["Bread rises by yeast.", "ONNX Runtime runs on edge boxes.", "", "東京の夜"]
 LONG = "the harbour is closed in winter; " * 40
@@ -150,8 +152,17 @@ def test_tokens_of_a_prompt_come_first(several: httpx.Client) -> None:
     assert with_prompt == several.post("/tokenize", json={**plain, "inputs": "new: a text"}).json()
     default = several.post("/tokenize", json=body).json()
     assert default == several.post("/tokenize", json={**plain, "inputs": "a passage: a text"}).json()
+
+
+def test_tokens_without_a_model_named_are_the_only_embedders(
+    several: httpx.Client, model: Embedder, squashed: Reranker
+) -> None:
     unnamed = several.post("/tokenize", json={"inputs": "a text"})
     assert (unnamed.status_code, unnamed.json()["error"][:28]) == (424, "the request names no model; ")
+    for models, expected in (((squashed, model), model), ((squashed,), squashed)):
+        with serving(*models) as url:
+            answer = httpx.post(f"{url}/tokenize", json={"inputs": "a text"})
+        assert answer.headers["x-embedge-model"] == Models([expected]).any(None).name
 
 
 def test_info_is_what_teis_clients_read(client: httpx.Client, model: Embedder) -> None:

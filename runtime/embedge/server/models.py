@@ -80,8 +80,11 @@ class Models:
         return found
 
     def any(self, name: str | None) -> Served[LoadedModel]:
-        """The model ``name``, or the only one; ``Refused`` where there is none of the name."""
-        return self._find(name, LoadedModel, "any task")
+        """The model ``name``, else the only embedder, or without any the only reranker; ``Refused`` as for those."""
+        if name is not None:
+            return self.get(name)
+        embeds = [isinstance(served.model, Embedder) for served in self]
+        return self.embedder(None) if True in embeds else self.reranker(None)
 
     def embedder(self, name: str | None) -> Served[Embedder]:
         """The embedder ``name``, or the only one; ``Refused`` where there is none of the name, or it is a reranker."""

@@ -12,9 +12,9 @@ class Settings:
     max_buffered_bytes: int = 256_000_000
     """The most bytes of bodies that are held while they are read, of all requests; a request beyond them gets 429."""
     max_texts: int = 2048
-    """The most texts in one request (OpenAI's limit); more get 413."""
+    """The most texts in one request (OpenAI's limit); more get 413 or 422."""
     max_text_tokens: int | None = None
-    """The most tokens of a text that are run; longer ones get 413. ``None`` for the model's own limit."""
+    """The most tokens of a text that are run; longer ones get 413 or 422. ``None`` for the model's own limit."""
     max_queued_tokens: int = 262_144
     """The most tokens that wait or run at once, of all requests; a request beyond them gets 429."""
     max_requests: int = 1024

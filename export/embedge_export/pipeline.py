@@ -227,4 +227,5 @@ def _describe(checkpoint: Checkpoint, width: int, variants: dict[str, Variant], 
         files=bundles.seal_files(directory, files),
         variants=variants,
         measured=_UNMEASURED,
+        squashed=checkpoint.head.dense[-1].activation == "sigmoid" if checkpoint.task == "rerank" else None,
     )

@@ -24,6 +24,8 @@ TOKENIZER = "tokenizer.json"
 
 _SEAL = re.compile(rb'"seal": "([0-9a-f]{64})"')
 _UNSEALED = b'"seal": "' + b"0" * 64 + b'"'
+# Fields of the manifest that bundles of this format may lack; they are left out where they say nothing.
+_OPTIONAL = ("squashed",)
 # What no size, offset or id exceeds, so that arithmetic with them can't overflow.
 _LARGEST = 2**53
 _T = TypeVar("_T")
@@ -156,6 +158,8 @@ class Manifest(NamedTuple):
     variants: dict[str, Variant]
     """The order is that of ``variant="auto"``."""
     measured: Measurements
+    squashed: bool | None = None
+    """Whether a reranker's scores have gone through a sigmoid; ``None`` for embedders."""
 
     def __repr__(self) -> str:
         return (
@@ -177,7 +181,7 @@ class Manifest(NamedTuple):
     def to_fields(self) -> dict[str, Any]:
         """The fields as JSON has them."""
         fields: dict[str, Any] = _plain(self)
-        return fields
+        return {name: value for name, value in fields.items() if value is not None or name not in _OPTIONAL}
 
     def to_bytes(self) -> bytes:
         """The sealed ``manifest.json``."""
@@ -249,6 +253,7 @@ def _decode(kind: type[_T], value: Any, where: str) -> _T:
     if hasattr(kind, "_fields"):
         if isinstance(value, dict):
             hints = _hints(typing.cast(type, kind))
+            hints = {name: hint for name, hint in hints.items() if name in value or name not in _OPTIONAL}
             missing = [name for name in hints if name not in value]
             if missing:
                 raise BundleError(f"{where} lacks {', '.join(missing)}; export the checkpoint again")

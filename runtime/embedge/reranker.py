@@ -39,10 +39,13 @@ class Reranker(LoadedModel):
 
     @functools.cached_property
     def squashed(self) -> bool:
-        """Whether scores have gone through a sigmoid, so that they lie between 0 and 1. Read from the bundle's file."""
-        # The manifest does not say so. No encoder of which rerankers are exported has this operator anywhere else.
+        """Whether scores have gone through a sigmoid, so that they lie between 0 and 1."""
+        if self.manifest.squashed is not None:
+            return self.manifest.squashed
+        # Manifests of earlier bundles don't say so. This is an operator's type in the graph's file, as protobuf has it:
+        # its field and its length first. No encoder of which rerankers are exported has the operator anywhere else.
         graph = self.manifest.variants[self.variant].graphs[0]
-        return b"Sigmoid" in self._bundle.file(graph.file).read_bytes()
+        return b"\x22\x07Sigmoid" in self._bundle.file(graph.file).read_bytes()
 
     def scores(
         self,

@@ -1,10 +1,8 @@
 """Texts to ragged token ids. Truncation is reported, never silent."""
 
-import functools
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from tokenizers import Encoding
 from tokenizers import Tokenizer as HuggingFaceTokenizer
@@ -13,17 +11,10 @@ from embedge.engine.shutdown import native
 from embedge.errors import BundleError, InputError, ProviderError
 from embedge.inputs import check_surrogates
 from embedge.manifest import TokenizerFacts
+from embedge.pieces import Cutter, Side, windows
 
-# A token costs 450 bytes while it is encoded (measured: 2.1 GB for 20 MB of English). So a list is encoded in windows
-# of so many characters, and longer texts piece by piece.
-_WINDOW_CHARS = 500_000
-_PIECE_CHARS = 100_000
 # Texts from which on a batch is sooner encoded on several threads.
 _BATCH = 16
-
-
-Side = Literal["right", "left"]
-"""The end of a text that is cut off where it is too long."""
 
 
 class Encoded(NamedTuple):
@@ -65,6 +56,7 @@ class Tokenizer:
         except Exception as exc:
             raise BundleError(f"{path} is not a tokenizer that this version of tokenizers reads: {exc}") from exc
         self.max_tokens = max_tokens
+        self._cutter = Cutter(self._tokenizer)
         self._facts = facts
         self._parallel = parallel
         self._special = len(facts.before) + len(facts.after)
@@ -83,7 +75,7 @@ class Tokenizer:
         # Of a long text only the end that is kept is encoded, so that memory does not grow with what is cut off anyway.
         side = side or self._facts.truncation_side
         kept = ((index, self._kept(prompt + text, index, side)) for index, text in enumerate(texts, first))
-        for window in _windows(kept):
+        for window in windows(kept):
             for encoding in self._encode(window, special=True):
                 tokens = encoding.ids
                 if len(tokens) > self.max_tokens:
@@ -157,7 +149,7 @@ class Tokenizer:
 
     def _plain_ids(self, texts: Iterable[tuple[int, str]], side: Side, list_name: str) -> Iterator[list[int]]:
         """Ids of texts with their numbers, without special tokens; of long ones the end that is kept."""
-        for window in _windows((index, self._kept(text, index, side, list_name)) for index, text in texts):
+        for window in windows((index, self._kept(text, index, side, list_name)) for index, text in texts):
             yield from (encoding.ids for encoding in self._encode(window, special=False, list_name=list_name))
 
     def _shorten(self, left: list[int], right: list[int], room: int, side: Side) -> tuple[list[int], list[int]]:
@@ -171,8 +163,8 @@ class Tokenizer:
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text before truncation, special tokens included; raises as :meth:`encode` does."""
         counts = [self._special] * len(texts)
-        pieces = ((index, piece) for index, text in enumerate(texts) for piece in self._pieces(text))
-        for window in _windows(pieces):
+        pieces = ((index, piece) for index, text in enumerate(texts) for piece in self._cutter.pieces(text))
+        for window in windows(pieces):
             for (index, _), encoding in zip(window, self._encode(window, special=False), strict=True):
                 counts[index] += len(encoding)
         return counts
@@ -235,53 +227,13 @@ class Tokenizer:
 
     def _kept(self, text: str, index: int, side: Side, list_name: str = "texts") -> str:
         """The shortest end of a long text, by doubling, that holds more than ``max_tokens`` tokens."""
-        size = 32 * self.max_tokens
-        while len(text) > 2 * size:
-            cut = self._cut(text, size if side == "right" else len(text) - size)
-            part = text[:cut] if side == "right" else text[cut:]
-            if len(part) < len(text):
-                (encoding,) = self._encode([(index, part)], special=True, list_name=list_name)
-                if len(encoding) > self.max_tokens:
-                    return part
-            size *= 2
+        for part in self._cutter.ends(text, 32 * self.max_tokens, side):
+            (encoding,) = self._encode([(index, part)], special=True, list_name=list_name)
+            if len(encoding) > self.max_tokens:
+                return part
         return text
-
-    def _pieces(self, text: str) -> Iterator[str]:
-        start = 0
-        while start < len(text):
-            end = self._cut(text, start + _PIECE_CHARS)
-            yield text[start:end]
-            start = end
-
-    def _cut(self, text: str, start: int) -> int:
-        """The first place from ``start`` on where the text may be cut; its end if there is none."""
-        if start >= len(text):
-            return len(text)
-        found = self._cuts.search(text, start) if self._cuts else None
-        return found.start() if found else len(text)
-
-    @functools.cached_property
-    def _cuts(self) -> re.Pattern[str] | None:
-        """Where texts may be cut, ``None`` where that is not known; found when the first long text comes."""
-        from embedge.cuts import find_cuts  # takes 7 ms, and few starts meet a long text
-
-        return find_cuts(self._tokenizer)
 
 
 def _cut_ids(ids: list[int], size: int, side: Side) -> list[int]:
     """``ids`` without what is too much at one end."""
     return ids[:size] if side == "right" else ids[max(0, len(ids) - size) :]
-
-
-def _windows(texts: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
-    """Texts with their numbers, as many at a time as have :data:`_WINDOW_CHARS` characters, or one."""
-    window: list[tuple[int, str]] = []
-    room = _WINDOW_CHARS
-    for index, text in texts:
-        if window and len(text) > room:
-            yield window
-            window, room = [], _WINDOW_CHARS
-        window.append((index, text))
-        room -= len(text)
-    if window:
-        yield window

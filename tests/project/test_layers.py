@@ -19,6 +19,7 @@ FLOORS = {
         ["embedder", "reranker"],
         ["loaded"],
         ["tokenizer", "progress", "chunks"],
+        ["pieces"],
         ["engine", "cuts"],
         ["bundle", "vectors"],
         ["store"],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, trainers
 from tokenizers.pre_tokenizers import ByteLevel, Metaspace, WhitespaceSplit
 
-import embedge.tokenizer
+import embedge.pieces
 from embedge.cuts import find_cuts
 from embedge.manifest import TokenizerFacts
 from embedge.tokenizer import Tokenizer
@@ -113,8 +113,8 @@ def whole(request: pytest.FixtureRequest) -> tokenizers.Tokenizer:
 @pytest.fixture
 def pieces_of(whole: tokenizers.Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tokenizer]:
     """The project's reading, with pieces of 8 characters in windows of 20."""
-    monkeypatch.setattr(embedge.tokenizer, "_PIECE_CHARS", 8)
-    monkeypatch.setattr(embedge.tokenizer, "_WINDOW_CHARS", 20)
+    monkeypatch.setattr(embedge.pieces, "_PIECE_CHARS", 8)
+    monkeypatch.setattr(embedge.pieces, "_WINDOW_CHARS", 20)
     whole.save(str(tmp_path / "tokenizer.json"))
     return lambda limit=10**6, facts=FACTS: Tokenizer(tmp_path / "tokenizer.json", limit, facts)
 
@@ -129,7 +129,7 @@ def test_pieces_have_the_tokens_of_the_whole(whole: tokenizers.Tokenizer, pieces
     @example("a <mask> b <s> c")
     def check(text: str) -> None:
         nonlocal cut
-        pieces = list(tokenizer._pieces(text))
+        pieces = list(tokenizer._cutter.pieces(text))
         assert "".join(pieces) == text
         ids = [token for piece in pieces for token in whole.encode(piece, add_special_tokens=False).ids]
         assert ids == whole.encode(text, add_special_tokens=False).ids

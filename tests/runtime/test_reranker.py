@@ -2,15 +2,18 @@
 
 import asyncio
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from embedge import EmbedgeError, InputError, Ranked, Reranker, verify
 from embedge_export import export
 from tests.cases import MakeCheckpoint, write_checkpoint
+from tests.damage import reseal
 from tests.layouts import write_reranker
 
 TEXTS = ["yeast makes gas", "boats on the sea", "", "bread " * 40]
@@ -62,7 +65,21 @@ def test_a_reranker_knows_whether_its_scores_went_through_a_sigmoid(
     source = write_reranker(make_checkpoint(), sentence_transformers={"activation_fn": name})
     export(source, tmp_path / "out", precision=["fp32"])
     with Reranker.load(tmp_path / "out") as model:
+        assert model.squashed == model.manifest.squashed == squashed
+    reseal(tmp_path / "out", lambda fields: fields.pop("squashed"))  # as bundles were before
+    with Reranker.load(tmp_path / "out") as model:
         assert model.squashed == squashed
+
+
+def test_an_operator_with_a_similar_name_is_no_sigmoid(bundle_of_reranker: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(bundle_of_reranker, tmp_path / "bundle")
+    graph = onnx.load(bundle / "model.fp32.onnx", load_external_data=False)
+    (sigmoid,) = (node for node in graph.graph.node if node.op_type == "Sigmoid")
+    sigmoid.op_type, sigmoid.name = "HardSigmoid", "Sigmoid"
+    (bundle / "model.fp32.onnx").write_bytes(graph.SerializeToString())
+    reseal(bundle, lambda fields: fields.pop("squashed"), hashes=True)
+    with Reranker.load(bundle) as model:
+        assert not model.squashed
 
 
 def test_texts_of_pairs_can_be_cut_by_themselves(reranker: Reranker) -> None:

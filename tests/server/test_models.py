@@ -2,12 +2,14 @@
 
 import shutil
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import pytest
 
 from embedge import Embedder
 from embedge.server import create_app
+from embedge.server.dialect import Refused
 from embedge.server.models import Models
 from tests.damage import reseal
 from tests.server.conftest import serving
@@ -53,6 +55,28 @@ def test_two_models_of_one_name_are_an_error(tiny: Path, tmp_path: Path) -> None
     copies = [Embedder.load(shutil.copytree(tiny, tmp_path / place / "same"), variant="fp32") for place in "ab"]
     with pytest.raises(ValueError, match="two bundles are called same: rename"):
         create_app(copies)
+
+
+def test_a_short_name_that_two_models_have_means_none_of_them(two: list[Embedder], tmp_path: Path) -> None:
+    copies = []
+    for owner in ("one", "other"):
+        copy = shutil.copytree(two[0].path, tmp_path / owner / "bundle")
+        reseal(copy, lambda fields, owner=owner: fields["source"].update(id=f"{owner}/model"))  # type: ignore[misc]
+        copies.append(Embedder.load(copy, variant="fp32"))
+    models = Models(copies)
+    assert [models.get(f"{owner}/model").model for owner in ("one", "other")] == copies
+    for name in ("model", "bundle"):
+        with pytest.raises(Refused, match=f"no model '{name}' here, but: one/model, other/model"):
+            models.get(name)
+
+
+def test_a_model_may_be_called_in_any_script(tiny: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(tiny, tmp_path / "bundle")
+    reseal(bundle, lambda fields: fields["source"].update(id="東京/модель 1"))
+    with Embedder.load(bundle, variant="fp32") as model, serving(model) as url:
+        answer = httpx.post(f"{url}/v1/embeddings", json={"input": "a", "model": "東京/модель 1"})
+    assert (answer.status_code, answer.json()["model"]) == (200, "東京/модель 1")
+    assert unquote(answer.headers["x-embedge-model"]) == "東京/модель 1"
 
 
 def test_no_model_is_an_error() -> None:

@@ -182,6 +182,31 @@ def test_a_table_that_is_dropped_is_searched_by_a_column(page: "Page", tmp_path:
     expect(page.get_by_label("Passages")).to_be_visible()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "cp1252"])
+def test_a_file_is_read_in_the_encodings_of_spreadsheets(page: "Page", encoding: str) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    content = f"{mark}name,text\na,Käse reift im Keller\n".encode(encoding)
+    page.set_input_files("#file", {"name": "a.csv", "mimeType": "text/csv", "buffer": content})
+    expect(page.locator("#embed")).to_have_text("Embed 1 passage")
+    expect(page.locator("#column option")).to_have_text(["name", "text"])
+    embed(page)
+    assert search(page, "cheese", "Käse")[0][1] == "Käse reift im Keller"
+
+
+def test_a_text_file_may_end_its_lines_in_any_way(page: "Page") -> None:
+    for end in ("\n", "\r\n", "\r"):
+        page.set_input_files(
+            "#file", {"name": "a.txt", "mimeType": "text/plain", "buffer": f"one{end}two{end}three".encode()}
+        )
+        expect(page.locator("#embed")).to_have_text("Embed 3 passages")
+
+
+def test_what_is_dropped_without_a_text_leaves_the_passages_alone(page: "Page") -> None:
+    page.get_by_label("Passages").fill("one\ntwo")
+    page.dispatch_event("#drop", "drop", {"dataTransfer": page.evaluate_handle("new DataTransfer()")})
+    expect(page.get_by_label("Passages")).to_have_value("one\ntwo")
+
+
 def test_a_text_file_with_paragraphs_is_split_at_empty_lines(page: "Page", passages: list[str]) -> None:
     drop(page, "passages.txt", (ROOT / "examples" / "passages.txt").read_text(encoding="utf-8"))
     expect(page.locator("#split")).to_have_value("paragraphs")
@@ -231,6 +256,29 @@ def test_a_key_is_asked_for_kept_in_the_tab_and_sent(browser: "Browser", url: st
         assert page.evaluate("localStorage.length") == 0
         page.reload()
         expect(page.locator(".heat")).to_be_visible()
+
+
+def test_a_key_that_no_request_can_carry_is_not_taken(page: "Page") -> None:
+    page.evaluate("import('./page/api.js').then(({ keys }) => keys.dispatchEvent(new Event('needed')))")
+    field = page.get_by_label("This server needs an API key")
+    for key, fits in (("ключ", False), ("two words", False), (" a-Key_1~!", True)):
+        field.fill(key)
+        assert field.evaluate("node => node.checkValidity()") is fits
+    field.fill("ключ")
+    field.press("Enter")
+    expect(field).to_be_visible()
+
+
+def test_vectors_of_two_models_are_not_compared(page: "Page") -> None:
+    def other(route: "Route") -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, headers={**answer.headers, "x-embedge-fingerprint": "int8-other"})
+
+    page.get_by_label("Texts, one a line").fill("one\ntwo")
+    expect(page.locator(".heat tbody tr")).to_have_count(2)
+    page.route("**/v1/embeddings", other)
+    page.get_by_label("Texts, one a line").fill("one\ntwo\nthree")
+    expect(page.locator("#similarity-error")).to_contain_text("another model now")
 
 
 def test_what_the_server_refuses_is_said_beside_it(browser: "Browser", model: Embedder) -> None:

@@ -99,6 +99,7 @@ def test_tables_are_read_as_python_reads_them(page: "Page", dialect: dict[str, s
         ("a;b,c;d\r\n", [["a", "b,c", "d"]]),
         ('"a,b";c', [["a,b", "c"]]),
         ("one\ntwo\n", [["one"], ["two"]]),
+        ("a;b\r1,5;2\r\r", [["a", "b"], ["1,5", "2"]]),
         ('5" pipe,x', [['5" pipe', "x"]]),
         ("", []),
     ],

@@ -8,7 +8,9 @@ import pytest
 import tokenizers
 
 from embedge import Embedder, Reranker
+from embedge.server.models import Models
 from embedge.server.scores import as_logits, as_relevance
+from tests.server.conftest import serving
 
 TEXTS = ["Bread rises by yeast.", "ONNX Runtime runs on edge boxes.", "", "東京の夜"]
 LONG = "the harbour is closed in winter; " * 40
@@ -103,7 +105,7 @@ def test_every_answer_says_which_vectors_it_has(several: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("route", "body", "status", "kind", "said"),
     [
-        ("/embed", {"inputs": ["a", LONG * 9], "truncate": False}, 422, "Validation", "inputs[1] has more than"),
+        ("/embed", {"inputs": ["a", LONG * 9], "truncate": False}, 413, "Validation", "inputs[1] has more than"),
         ("/embed", {"inputs": []}, 400, "Empty", "inputs is empty"),
         ("/embed", {"inputs": ["a", [1]]}, 422, "Validation", "inputs mixes"),
         ("/embed", {"inputs": [[1], [1, 999999]]}, 422, "Validation", "inputs[1] has a token id"),
@@ -146,7 +148,21 @@ def test_tokens_are_those_of_the_tokenizers_library_with_offsets_in_bytes(
 def test_tokens_of_a_prompt_come_first(several: httpx.Client) -> None:
     body = {"model": "prompted", "inputs": "a text"}
     with_prompt = several.post("/tokenize", json={**body, "prompt_name": "query"}).json()
-    assert with_prompt == several.post("/tokenize", json={**body, "inputs": "new: a text"}).json()
+    plain = {"model": "prompted", "prompt_name": "none"}
+    assert with_prompt == several.post("/tokenize", json={**plain, "inputs": "new: a text"}).json()
+    default = several.post("/tokenize", json=body).json()
+    assert default == several.post("/tokenize", json={**plain, "inputs": "a passage: a text"}).json()
+
+
+def test_tokens_without_a_model_named_are_the_only_embedders(
+    several: httpx.Client, model: Embedder, squashed: Reranker
+) -> None:
+    unnamed = several.post("/tokenize", json={"inputs": "a text"})
+    assert (unnamed.status_code, unnamed.json()["error"][:28]) == (424, "the request names no model; ")
+    for models, expected in (((squashed, model), model), ((squashed,), squashed)):
+        with serving(*models) as url:
+            answer = httpx.post(f"{url}/tokenize", json={"inputs": "a text"})
+        assert answer.headers["x-embedge-model"] == Models([expected]).any(None).name
 
 
 def test_info_is_what_teis_clients_read(client: httpx.Client, model: Embedder) -> None:
@@ -191,7 +207,7 @@ def test_a_long_pair_loses_either_end_or_is_refused(several: httpx.Client, squas
     ids = squashed.tokenizer.encode_pairs([("bread", LONG)], side="left").ids
     assert scores[1] == squashed.engine.run(ids)[0, 0]
     refused = several.post("/rerank", json={**body, "truncate": False})
-    assert (refused.status_code, refused.json()["error"][:20]) == (422, "texts[1] has more th")
+    assert (refused.status_code, refused.json()["error"][:20]) == (413, "texts[1] has more th")
 
 
 def test_a_score_of_1_has_a_finite_logit_and_a_large_logit_a_score_of_1(reranker: Reranker, squashed: Reranker) -> None:

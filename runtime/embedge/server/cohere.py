@@ -118,6 +118,9 @@ async def _rerank(service: Service, body: CohereRerankRequest, version: str) -> 
     for field, number in (("top_n", body.top_n), ("max_tokens_per_doc", body.max_tokens_per_doc)):
         if number is not None and number < 1:
             raise Refused("invalid", f"{field} is {number}: ask for 1 or more", field=field)
+    if body.truncation is False and body.max_tokens_per_doc is not None:
+        reason = "max_tokens_per_doc cuts documents, which truncation=false forbids: leave one of them out"
+        raise Refused("invalid", reason, field="truncation")
     texts = [one if isinstance(one, str) else one.text for one in body.documents]
     scored = await service.score(
         served,

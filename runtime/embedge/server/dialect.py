@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 Kind = Literal[
     "invalid",  # the request says something that can't be done
     "empty",  # no text at all
+    "too_long",  # a text that is not to be cut
     "too_large",  # a limit of the server's that will not change by waiting
     "overloaded",  # a limit that will
     "timeout",  # the body did not come in time
@@ -77,6 +78,7 @@ class Endpoint(NamedTuple):
 STATUSES: Mapping[Kind, int] = {
     "invalid": 400,
     "empty": 400,
+    "too_long": 400,
     "too_large": 413,
     "overloaded": 429,
     "timeout": 408,

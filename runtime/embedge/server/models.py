@@ -2,9 +2,11 @@
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
+from urllib.parse import quote
 
 from embedge.embedder import Embedder
 from embedge.loaded import LoadedModel
@@ -25,12 +27,19 @@ class Served(Generic[_Model]):
     since: int
     """When the server started, in seconds since 1970."""
 
+    @property
+    def header(self) -> str:
+        """The name as a header can have it: percent-encoded."""
+        return quote(self.name, safe="/:@+,=")
+
 
 class Models:
     """Loaded models by the names that clients use."""
 
     def __init__(self, models: Sequence[LoadedModel]) -> None:
         """A model is known by the id of its checkpoint, the last part of that, and the name of its directory.
+
+        The latter two only where no other model has the same.
 
         Raises:
             ValueError: no model, or two with one name.
@@ -51,9 +60,12 @@ class Models:
             if isinstance(model, Reranker):
                 _ = model.squashed  # read now, while the bundle is the one that was loaded
         self._by_name = {served.name: served for served in self._served}
-        for served in self._served:
-            for alias in (served.model.path.name, served.name.rpartition("/")[2]):
-                self._by_name.setdefault(alias, served)
+        shorter = [(one, {one.model.path.name, one.name.rpartition("/")[2]}) for one in self._served]
+        counts = Counter(alias for _, aliases in shorter for alias in aliases)
+        for served, aliases in shorter:
+            for alias in aliases:
+                if counts[alias] == 1:  # one that two models have would mean either
+                    self._by_name.setdefault(alias, served)
 
     def __iter__(self) -> Iterator[Served[LoadedModel]]:
         return iter(self._served)
@@ -68,8 +80,11 @@ class Models:
         return found
 
     def any(self, name: str | None) -> Served[LoadedModel]:
-        """The model ``name``, or the first; ``Refused`` where there is none of the name."""
-        return self._served[0] if name is None else self.get(name)
+        """The model ``name``, else the only embedder, or without any the only reranker; ``Refused`` as for those."""
+        if name is not None:
+            return self.get(name)
+        embeds = [isinstance(served.model, Embedder) for served in self]
+        return self.embedder(None) if True in embeds else self.reranker(None)
 
     def embedder(self, name: str | None) -> Served[Embedder]:
         """The embedder ``name``, or the only one; ``Refused`` where there is none of the name, or it is a reranker."""

@@ -23,6 +23,7 @@ GROUPS: Mapping[str, Sequence[Endpoint]] = {
 _REFUSALS: Mapping[Kind, str] = {
     "invalid": "A field is wrong, or can't be done.",
     "empty": "There is no text.",
+    "too_long": "A text is too long, and is not to be cut.",
     "unauthorized": "A key is missing, or unknown.",
     "unknown_model": "There is no such model, or it is for another task.",
     "timeout": "The body did not come in time.",
@@ -35,7 +36,7 @@ _OF_GETS: tuple[Kind, ...] = ("unauthorized", "failed")
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 HEADERS = {
-    "x-embedge-model": ("The model's name.", "string"),
+    "x-embedge-model": ("The model's name, percent-encoded.", "string"),
     "x-embedge-fingerprint": ("Vectors may be compared where it is the same.", "string"),
     "x-embedge-texts": ("How many texts or pairs there were.", "integer"),
     "x-embedge-tokens": ("How many tokens they had, special ones included.", "integer"),

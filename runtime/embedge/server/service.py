@@ -4,13 +4,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple, TypeAlias, TypedDict
-from urllib.parse import quote
 
 import numpy as np
 
 from embedge.embedder import Embedder
 from embedge.errors import InputError
 from embedge.loaded import LoadedModel
+from embedge.pieces import Side
 from embedge.reranker import Reranker
 from embedge.server.dialect import Refused
 from embedge.server.metrics import Metrics
@@ -18,11 +18,8 @@ from embedge.server.models import Models, Served
 from embedge.server.queue import Queue
 from embedge.server.settings import Settings
 from embedge.server.threads import Threads
-from embedge.tokenizer import Encoded, Reading, Side, Token
+from embedge.tokenizer import Encoded, Reading, Token
 from embedge.vectors import FloatArray, check_form, encode
-
-# Of a header's value; names of models may have other characters, which are percent-encoded.
-_PRINTABLE = "".join(map(chr, range(33, 127)))
 
 # What requests call texts: one, several, or token ids instead.
 Input: TypeAlias = str | list[str | int | list[int]]
@@ -192,7 +189,7 @@ class Service:
         encoded = await self._tokenize(
             chars, lambda: tokenizer.encode_pairs(pairs, side=side, max_second=max_text_tokens), field
         )
-        self._check_lengths(encoded, served.model, field, truncate)
+        self._check_lengths(encoded, served.model, field, truncate, more=", with the query")
         rows = await self.queue.run(served.model.engine, encoded.ids)
         self.metrics.truncated.inc(len(encoded.truncated))
         tokens = [len(ids) for ids in encoded.ids]
@@ -233,11 +230,11 @@ class Service:
         if len(items) > most:
             raise Refused("too_large", f"{field} has {len(items)} texts, and one request may have {most}", field=field)
 
-    def _check_lengths(self, encoded: Encoded, model: LoadedModel, field: str, truncate: bool) -> None:
+    def _check_lengths(self, encoded: Encoded, model: LoadedModel, field: str, truncate: bool, more: str = "") -> None:
         if encoded.truncated and not truncate:
             raise Refused(
-                "invalid",
-                f"{field}[{encoded.truncated[0]}] has more than the model's {model.max_tokens} tokens: "
+                "too_long",
+                f"{field}[{encoded.truncated[0]}] has more than the model's {model.max_tokens} tokens{more}: "
                 "shorten it, or let it be truncated",
                 field=field,
             )
@@ -250,7 +247,7 @@ class Service:
 
     def _headers(self, served: Served[LoadedModel], tokens: Sequence[int], truncated: int) -> dict[str, str]:
         return {
-            "x-embedge-model": quote(served.name, safe=_PRINTABLE),
+            "x-embedge-model": served.header,
             "x-embedge-fingerprint": served.fingerprint,
             "x-embedge-texts": str(len(tokens)),
             "x-embedge-tokens": str(sum(tokens)),

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from embedge import __version__
 from embedge.loaded import LoadedModel
+from embedge.pieces import Side
 from embedge.server.bodies import json_response
 from embedge.server.dialect import STATUSES, Dialect, Endpoint, Kind, Refused
 from embedge.server.models import Served
@@ -31,7 +32,7 @@ from embedge.server.tei_bodies import (
     TEIError,
     TokenizeRequest,
 )
-from embedge.tokenizer import Side, Token
+from embedge.tokenizer import Token
 
 _TYPES: dict[Kind, str] = {
     "empty": "Empty",
@@ -46,8 +47,9 @@ def _error(refused: Refused) -> TEIError:
     return {"error": refused.message, "error_type": _TYPES.get(refused.kind, "Validation")}
 
 
-# TEI answers 424 where the model that it serves is of the wrong kind.
-DIALECT = Dialect("TEI", {**STATUSES, "invalid": 422, "unknown_model": 424, "failed": 424}, _error, TEIError)
+# TEI answers 424 where the model that it serves is of the wrong kind, and 413 to what is too long.
+_STATUSES: dict[Kind, int] = {**STATUSES, "invalid": 422, "too_long": 413, "unknown_model": 424, "failed": 424}
+DIALECT = Dialect("TEI", _STATUSES, _error, TEIError)
 
 
 def _side(direction: Direction | None) -> Side | None:
@@ -82,9 +84,10 @@ async def tokenize(service: Service, body: TokenizeRequest) -> Response:
     """``POST /tokenize``."""
     served = service.models.any(body.model)
     texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
-    if body.prompt_name is not None:
-        served_embedder = service.models.embedder(served.name)
-        prompt = find_prompt(served_embedder.model, body.prompt_name, default=None, field="prompt_name")
+    default = served.model.manifest.default_prompt
+    if body.prompt_name is not None or default is not None:
+        embedder = service.models.embedder(served.name).model
+        prompt = find_prompt(embedder, body.prompt_name, default=default, field="prompt_name")
         texts = [prompt + text for text in texts]
     async with service.tokens(served, texts, field="inputs", special=body.add_special_tokens) as found:
         work = functools.partial(_locate, texts, found.tokens)

@@ -21,15 +21,15 @@ export function parseCsv(text) {
   };
   for (let i = 0; i < text.length; i++) {
     const character = text[i];
-    if (character === "\n") line++;
+    if (character === "\n" || (character === "\r" && text[i + 1] !== "\n")) line++;
     if (quotedFrom !== null) {
       if (character !== '"') field += character;
       else if (text[i + 1] === '"') field += text[++i];
       else quotedFrom = null;
     } else if (character === '"' && field === "") quotedFrom = line;
     else if (character === separator) endField();
-    else if (character === "\n") endRow();
-    else if (character === "\r" && (text[i + 1] === "\n" || i + 1 === text.length)) continue;
+    else if (character === "\r" && text[i + 1] === "\n") continue;
+    else if (character === "\n" || character === "\r") endRow();
     else field += character;
   }
   if (quotedFrom !== null) throw new Error(`the quote that opens in line ${quotedFrom} is never closed`);
@@ -48,7 +48,7 @@ export function longestColumn(rows) {
 
 /** The separator that is most frequent outside quotes in the first line. */
 function findSeparator(text) {
-  const first = text.slice(0, 10_000).replace(/"(?:[^"]|"")*"/g, "").split("\n")[0];
+  const first = text.slice(0, 10_000).replace(/"(?:[^"]|"")*"/g, "").split(/[\r\n]/)[0];
   const counts = SEPARATORS.map((separator) => first.split(separator).length);
   return SEPARATORS[counts.indexOf(Math.max(...counts))];
 }

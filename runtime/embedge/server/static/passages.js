@@ -6,6 +6,8 @@ import { byId, count, element, plural, say } from "./dom.js";
 
 const MOST_BYTES = 50_000_000;
 const MOST_PASSAGES = 50_000;
+// The first two bytes of files in UTF-16.
+const MARKS = { "255,254": "utf-16le", "254,255": "utf-16be" };
 
 let model = null;
 let file = null; // {name, text} or {name, rows}
@@ -49,8 +51,9 @@ function startDrop(place) {
     mark(false)(event);
     const [dropped] = event.dataTransfer.files;
     if (dropped) open(dropped);
-    else if (!file) {
-      byId("passages").value = event.dataTransfer.getData("text/plain");
+    const text = event.dataTransfer.getData("text/plain");
+    if (!dropped && text && !file) {
+      byId("passages").value = text;
       changed({ pasted: true });
     }
   });
@@ -78,6 +81,8 @@ async function open(opened) {
 
 /** A file's text: UTF-8, or what spreadsheets on Windows write. */
 function read(bytes) {
+  const marked = MARKS[new Uint8Array(bytes.slice(0, 2)).join()];
+  if (marked) return new TextDecoder(marked).decode(bytes);
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
@@ -114,12 +119,12 @@ function changed({ pasted = false } = {}) {
   byId("embed-status").textContent = found > MOST_PASSAGES ? cut : "";
 }
 
-const source = () => file?.text ?? byId("passages").value;
+const source = () => (file?.text ?? byId("passages").value).replace(/\r\n?/g, "\n");
 
 function passages() {
   const pieces = file?.rows
     ? file.rows.slice(byId("header").checked ? 1 : 0).map((row) => row[byId("column").value] ?? "")
-    : source().replaceAll("\r\n", "\n").split(byId("split").value === "lines" ? "\n" : /\n\s*\n/);
+    : source().split(byId("split").value === "lines" ? "\n" : /\n\s*\n/);
   return pieces.map((text) => text.trim()).filter(Boolean);
 }
 

@@ -8,6 +8,7 @@ const MOST_TEXTS = 40;
 
 let model = null;
 let known = new Map();
+let fingerprint = null; // of the vectors that are known
 let underWay = null;
 
 /** Compares the texts now, and again when they change. */
@@ -19,6 +20,7 @@ export function startSimilarity() {
 export function useModel(chosen) {
   model = chosen;
   known = new Map();
+  fingerprint = null;
   byId("similarity").hidden = !model;
   byId("similarity-measure").textContent = model ? `, ${name(model.similarity)}` : "";
   if (model) compare();
@@ -43,8 +45,12 @@ async function learn(texts, signal) {
   const missing = [...new Set(texts.filter((text) => !known.has(text)))];
   if (missing.length) {
     const idle = () => {};
-    const { rows } = await embedAll(missing, { model, prompt: "document", signal, onProgress: idle, onWait: idle });
-    missing.forEach((text, index) => known.set(text, rows[index]));
+    const found = await embedAll(missing, { model, prompt: "document", signal, onProgress: idle, onWait: idle });
+    if (fingerprint && found.fingerprint !== fingerprint) {
+      throw new Error("The server runs another model now. Load this page again.");
+    }
+    fingerprint = found.fingerprint;
+    missing.forEach((text, index) => known.set(text, found.rows[index]));
   }
   known = new Map(texts.map((text) => [text, known.get(text)]));
 }

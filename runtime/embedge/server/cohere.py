@@ -23,7 +23,7 @@ def _error(refused: Refused) -> CohereError:
     return {"message": refused.message}
 
 
-DIALECT = Dialect("Cohere", STATUSES, _error, CohereError)
+DIALECT = Dialect(STATUSES, _error, CohereError)
 
 
 class Document(msgspec.Struct):

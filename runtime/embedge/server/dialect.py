@@ -40,7 +40,6 @@ class Refused(Exception):
 class Dialect(NamedTuple):
     """How one family of clients is answered."""
 
-    name: str
     statuses: Mapping[Kind, int]
     body: Callable[[Refused], Mapping[str, Any]]
     """The body of an error, to be written as JSON."""

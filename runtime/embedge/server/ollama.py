@@ -28,7 +28,6 @@ def _error(refused: Refused) -> OllamaError:
 
 
 DIALECT = Dialect(
-    "Ollama",
     STATUSES,
     _error,
     OllamaError,

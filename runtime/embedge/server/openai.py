@@ -47,7 +47,7 @@ def _error(refused: Refused) -> OpenAIError:
     return {"error": {"message": refused.message, "type": kind, "param": refused.field, "code": code}}
 
 
-DIALECT = Dialect("OpenAI", STATUSES, _error, OpenAIError)
+DIALECT = Dialect(STATUSES, _error, OpenAIError)
 
 
 class EmbeddingsRequest(msgspec.Struct):

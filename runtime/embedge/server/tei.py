@@ -49,7 +49,7 @@ def _error(refused: Refused) -> TEIError:
 
 # TEI answers 424 where the model that it serves is of the wrong kind, and 413 to what is too long.
 _STATUSES: dict[Kind, int] = {**STATUSES, "invalid": 422, "too_long": 413, "unknown_model": 424, "failed": 424}
-DIALECT = Dialect("TEI", _STATUSES, _error, TEIError)
+DIALECT = Dialect(_STATUSES, _error, TEIError)
 
 
 def _side(direction: Direction | None) -> Side | None:

@@ -166,7 +166,7 @@ def test_truncation_is_told_also_where_a_later_line_fails(bundle: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="makes a process of another user")
 def test_an_out_in_a_directory_that_is_not_writable_is_told_before_the_work(tmp_path: Path) -> None:
     code = """
-import locale, os, platform, shutil, sys  # what users without rights here may not read later
+import locale, math, os, platform, shutil, sys  # what users without rights here may not read later
 import embedge.cli.embed
 from embedge.cli import main
 

@@ -438,7 +438,7 @@ def same_as_sentence_transformers(source: Path, place: Path, texts: list[str]) -
 
 
 @pytest.mark.parity
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own future
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_vectors_are_those_of_sentence_transformers(
     make_checkpoint: MakeCheckpoint, tmp_path: Path, passages: list[str], name: str
@@ -448,7 +448,7 @@ def test_vectors_are_those_of_sentence_transformers(
 
 
 @pytest.mark.parity
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own future
 @pytest.mark.parametrize("name", ["distiluse", "LaBSE", "ance", "prompts", "all weights pickled"])
 @pytest.mark.parametrize("model_type", ["distilbert", "roberta", "xlm-roberta"])
 def test_vectors_of_other_encoders_are_those_of_sentence_transformers(

@@ -122,7 +122,7 @@ def test_what_rerankers_have_not_is_said(
 
 
 @pytest.mark.parity
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own future
 @pytest.mark.parametrize(
     ("model_type", "config"),
     [
@@ -158,7 +158,7 @@ def test_scores_are_those_of_sentence_transformers(
 
 
 @pytest.mark.parity
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own future
 @pytest.mark.parametrize("model_type", ["modernbert", "roberta"])
 def test_what_a_cross_encoder_saves_is_exported(tmp_path: Path, passages: list[str], model_type: str) -> None:
     from sentence_transformers import CrossEncoder
@@ -172,7 +172,7 @@ def test_what_a_cross_encoder_saves_is_exported(tmp_path: Path, passages: list[s
 
 
 @pytest.mark.parity
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own future
 def test_a_reranker_without_token_types_can_be_traced(
     tmp_path: Path, passages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,7 +184,7 @@ def test_a_reranker_without_token_types_can_be_traced(
 
 
 @pytest.mark.parity
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own future
 def test_int8_of_a_modernbert_gives_the_same_bits_in_every_list(
     tmp_path: Path, passages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

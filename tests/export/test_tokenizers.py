@@ -523,7 +523,7 @@ def test_a_text_that_is_cut_on_its_left_keeps_its_end(write: Write, tmp_path: Pa
 
 
 @pytest.mark.parity
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own future
 @pytest.mark.parametrize("case", CASES)
 def test_ids_are_those_of_transformers(write: Write, tmp_path: Path, passages: list[str], case: str) -> None:
     from transformers import AutoTokenizer

@@ -97,7 +97,7 @@ def _answerer(service: Service, endpoint: Endpoint, keys: Keys) -> Callable[[Req
             return refusal(exc, endpoint.dialect)
         except ClientDisconnect:
             return Response(status_code=499)  # nobody reads it; nginx's number, for the metrics
-        except Exception as exc:
+        except Exception as exc:  # nobody above can answer in the dialect
             fields = {"id": request.scope.get("embedge.id")}
             _LOG.exception("%s failed", endpoint.path, extra={"fields": fields})
             reason = str(exc) if isinstance(exc, EmbedgeError) else "an internal error; the server's log has more"

@@ -187,7 +187,7 @@ class Queue:
                 job.add(index, vector)
             self._rate = 0.9 * self._rate + 0.1 * rate if self._rate else rate
             self._metrics.observe_batch(len(batch), sum(len(job.ids[index]) for job, index in batch), took)
-        except Exception as exc:
+        except Exception as exc:  # whatever the engine raises is for those who wait
             for job, _ in batch:
                 job.fail(exc)
         finally:  # whatever happened, those that wait have their turn

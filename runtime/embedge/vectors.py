@@ -51,7 +51,7 @@ def encode(
         vectors = np.ascontiguousarray(vectors[:, :dimensions])
         if normalized:
             int8_range = min(1.0, int8_range * grown)
-            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+            vectors = normalize(vectors)
     if dtype == "float16":
         return vectors.astype(np.float16)
     if dtype == "int8":
@@ -61,6 +61,12 @@ def encode(
     if dtype == "binary":
         return np.packbits(vectors > 0, axis=1)
     return vectors
+
+
+def normalize(vectors: FloatArray) -> FloatArray:
+    """Each row made length 1; one of zeros stays. Shape: ``(n, width)``."""
+    unit: FloatArray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+    return unit
 
 
 def similarity(a: npt.ArrayLike, b: npt.ArrayLike, *, measure: Measure = "cosine") -> FloatArray:

@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple, TypeAlias, TypedDict
 
-import numpy as np
-
 from embedge.embedder import Embedder
 from embedge.errors import InputError
 from embedge.loaded import LoadedModel
@@ -20,6 +18,7 @@ from embedge.server.settings import Settings
 from embedge.server.threads import Threads
 from embedge.tokenizer import Encoded, Reading, Token
 from embedge.vectors import FloatArray, check_form, encode
+from embedge.vectors import normalize as normalize_rows
 
 # What requests call texts: one, several, or token ids instead.
 Input: TypeAlias = str | list[str | int | list[int]]
@@ -161,7 +160,7 @@ class Service:
         manifest = model.manifest
         vectors = encode(rows, size, "float32", normalized=manifest.normalized, int8_range=manifest.int8_range)
         if normalize and not manifest.normalized:
-            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+            vectors = normalize_rows(vectors)
         found = [Detail(tokens=tokens, start=start, end=end) for tokens, start, end in readings]
         tokens = [len(one) for one in encoded.ids]
         headers = self._headers(served, tokens, len(encoded.truncated))

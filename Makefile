@@ -51,7 +51,7 @@ bench: .venv/dev  ## time embedge and its peers, into benchmarks/results, the do
 	$(VENV)/python -m benchmarks.speed.growth
 	$(VENV)/python -m benchmarks.speed.publish
 
-bench-quick: .venv/dev  ## four contenders, tuned, in five minutes, once they are installed
+bench-quick: .venv/dev  ## five contenders, tuned, in six minutes, once they are installed
 	$(VENV)/python -m benchmarks.speed --quick
 
 bench-server: .venv/dev  ## load `embedge serve` and its peers, into benchmarks/results and the docs; needs Node.js and npm

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,18 +29,16 @@ _X86_64 = "-mcpu=x86_64"
 _ARM64 = "-mcpu=generic"
 _AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mprefer-vector-width=512")
 
+# What every CPU of a kind can run; the files of instruction sets are called only where the CPU has them.
+_SHARED = ("library.cpp", "encoder_layer.cpp", "small_ops.cpp", "cpu.cpp", "isa_scalar.cpp")
 SOURCES_X86_64: Mapping[str, Sequence[str]] = {
-    "library.cpp": (_X86_64,),
-    "cpu.cpp": (_X86_64,),
-    "isa_scalar.cpp": (_X86_64,),
+    **dict.fromkeys(_SHARED, (_X86_64,)),
     "isa_avx2.cpp": (_X86_64, "-mavx2", "-mfma"),
     "isa_avx_vnni.cpp": (_X86_64, "-mavx2", "-mfma", "-mavxvnni"),
     "isa_avx512_vnni.cpp": (_X86_64, "-mfma", *_AVX512),
 }
 SOURCES_ARM64: Mapping[str, Sequence[str]] = {
-    "library.cpp": (_ARM64,),
-    "cpu.cpp": (_ARM64,),
-    "isa_scalar.cpp": (_ARM64,),
+    **dict.fromkeys(_SHARED, (_ARM64,)),
     "isa_neon.cpp": (_ARM64,),
     "isa_neon_dotprod.cpp": (f"{_ARM64}+dotprod",),
     "isa_neon_i8mm.cpp": (f"{_ARM64}+dotprod+i8mm",),
@@ -122,14 +121,18 @@ def compile_library(target: Target, directory: Path) -> Path:
             raise CannotCompile(f"{target.triple} is made of src/{name}, which is missing")
     library = directory / target.library
     with tempfile.TemporaryDirectory() as name:
-        objects = []
-        for source, flags in target.sources.items():
-            objects.append(str(Path(name, source).with_suffix(".o")))
-            options = [*COMPILE, *target.relocatable, *flags]
-            _zig("c++", target, [*options, "-c", source, "-o", objects[-1]], Path(name))
+        place = Path(name)
+        objects = [str((place / source).with_suffix(".o")) for source in target.sources]
+        commands = [
+            [*COMPILE, *target.relocatable, *flags, "-c", source, "-o", made]
+            for (source, flags), made in zip(target.sources.items(), objects, strict=True)
+        ]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for compiled in [pool.submit(_zig, "c++", target, command, place) for command in commands]:
+                compiled.result()
         # As C, since the code needs nothing of the C++ library but headers.
-        _zig("cc", target, ["-shared", "-s", "-o", str(Path(name, target.library)), *objects, *target.link], Path(name))
-        library.write_bytes(Path(name, target.library).read_bytes())
+        _zig("cc", target, ["-shared", "-s", "-o", str(place / target.library), *objects, *target.link], place)
+        library.write_bytes((place / target.library).read_bytes())
     return library
 
 

@@ -28,8 +28,7 @@ def write_variant(name: str, network: Network, directory: Path) -> Variant:
         graphs = {Graph("model.fp16.onnx", "padded", needs=(), unsigned=False): _author_fp16(network)}
     else:
         graphs = {Graph("model.fp32.onnx", "ragged", needs=(), unsigned=False): network.author()}
-    for graph, authored in graphs.items():
-        codes = save(authored, directory / graph.file, directory / weights)
+    codes = save({directory / graph.file: authored for graph, authored in graphs.items()}, directory / weights)
     recipe = f"{_RECIPES[name]}; {network.origin}"
     return Variant(tuple(graphs), weights, codes, devices=_DEVICES[name], recipe=recipe)
 

@@ -1,6 +1,6 @@
-"""ONNX graphs put together node by node, and written as a small graph and a file of weights."""
+"""ONNX graphs put together node by node, and written as small graphs over a file of weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,30 +67,48 @@ class GraphBuilder:
         self.nodes[-1].name = self.nodes[-1].output[0] = name
 
 
-def save(g: GraphBuilder, graph: Path, weights: Path) -> dict[str, Tensor]:
-    """Write the graph as ``graph`` and ``weights``, which must lie in one directory; the same bytes every time.
+def save(graphs: Mapping[Path, GraphBuilder], weights: Path) -> dict[str, Tensor]:
+    """Write each graph to its path, and the constants of all to ``weights`` beside them; the same bytes every time.
+
+    A constant lies there once, whichever graphs have it: those of the first graph, then what the others have beside.
 
     Returns where in ``weights`` the int8 matrices lie. They lie there as they are, also for an ``unsigned`` graph,
-    which only says that they are unsigned: the runtime has to give it numbers that are (`embedge.engine.weights`). So
-    both graphs of an encoder have the same weights file.
+    which only says that they are unsigned: the runtime has to give it numbers that are (`embedge.engine.weights`).
     """
-    tensors, codes = [], {}
+    places: dict[str, int] = {}
+    codes: dict[str, Tensor] = {}
     with weights.open("wb") as out:
-        for name, value in g.constants.items():
-            if value.nbytes < _INLINE_BYTES and name not in g.codes:
-                tensors.append(onnx.numpy_helper.from_array(value, name))
-                continue
-            out.write(b"\0" * (-out.tell() % _ALIGNMENT))
-            if name in g.codes:
-                codes[name] = Tensor(out.tell(), value.shape)
-            dtype = np.dtype(np.uint8) if name in g.codes and g.unsigned else value.dtype
-            tensor = TensorProto(name=name, dims=value.shape, data_type=helper.np_dtype_to_tensor_dtype(dtype))
-            tensor.data_location = TensorProto.EXTERNAL
-            for key, text in (("location", weights.name), ("offset", out.tell()), ("length", value.nbytes)):
-                tensor.external_data.add(key=key, value=str(text))
-            tensors.append(tensor)
-            out.write(np.ascontiguousarray(value).data)
-    model = helper.make_model(
+        for g in graphs.values():
+            for name, value in g.constants.items():
+                if name in places or _is_inlined(g, name):
+                    continue
+                out.write(b"\0" * (-out.tell() % _ALIGNMENT))
+                places[name] = out.tell()
+                if name in g.codes:
+                    codes[name] = Tensor(out.tell(), value.shape)
+                out.write(np.ascontiguousarray(value).data)
+    for path, g in graphs.items():
+        path.write_bytes(_model(g, weights.name, places).SerializeToString(deterministic=True))
+    return codes
+
+
+def _is_inlined(g: GraphBuilder, name: str) -> bool:
+    return g.constants[name].nbytes < _INLINE_BYTES and name not in g.codes
+
+
+def _model(g: GraphBuilder, weights: str, places: Mapping[str, int]) -> onnx.ModelProto:
+    tensors = []
+    for name, value in g.constants.items():
+        if _is_inlined(g, name):
+            tensors.append(onnx.numpy_helper.from_array(value, name))
+            continue
+        dtype = np.dtype(np.uint8) if name in g.codes and g.unsigned else value.dtype
+        tensor = TensorProto(name=name, dims=value.shape, data_type=helper.np_dtype_to_tensor_dtype(dtype))
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, text in (("location", weights), ("offset", places[name]), ("length", value.nbytes)):
+            tensor.external_data.add(key=key, value=str(text))
+        tensors.append(tensor)
+    return helper.make_model(
         helper.make_graph(
             g.nodes,
             "encoder",
@@ -102,5 +120,3 @@ def save(g: GraphBuilder, graph: Path, weights: Path) -> dict[str, Tensor]:
         ir_version=_IR_VERSION,
         producer_name="embedge",
     )
-    graph.write_bytes(model.SerializeToString(deterministic=True))
-    return codes

@@ -15,19 +15,38 @@ from embedge.manifest import Tensor
 _OPSET = 21
 _IR_VERSION = 10
 _MICROSOFT = "com.microsoft"
+KERNELS = "ai.embedge"
+"""The domain of embedge-kernels' operators."""
 # Larger tensors go to the weights file, each at a multiple of a cache line.
 _INLINE_BYTES = 1024
 _ALIGNMENT = 64
 
 
+_INPUTS = {"input_ids": ["batch", "tokens"]}
+
+
 class GraphBuilder:
     """Nodes and constants of a graph; each method that adds one returns the name of its value."""
 
-    def __init__(self, width: int, *, unsigned: bool = False, opset: int = _OPSET) -> None:
-        """An empty graph for vectors of ``width``; with ``unsigned`` it takes int8 matrices as unsigned numbers."""
+    def __init__(
+        self,
+        width: int,
+        *,
+        unsigned: bool = False,
+        stores_unsigned: bool = False,
+        opset: int = _OPSET,
+        inputs: Mapping[str, Sequence[str]] = _INPUTS,
+    ) -> None:
+        """An empty graph for vectors of ``width``; with ``unsigned`` it takes int8 matrices as unsigned numbers.
+
+        With ``stores_unsigned``, ONNX's operators take such numbers too, from constants of their own. ``inputs`` are
+        int64, with the names of their dimensions.
+        """
         self.width = width
         self.opset = opset
+        self.inputs = inputs
         self.unsigned = unsigned
+        self.stores_unsigned = stores_unsigned
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, npt.NDArray[Any]] = {}
         self.codes: set[str] = set()
@@ -108,15 +127,16 @@ def _model(g: GraphBuilder, weights: str, places: Mapping[str, int]) -> onnx.Mod
         for key, text in (("location", weights), ("offset", places[name]), ("length", value.nbytes)):
             tensor.external_data.add(key=key, value=str(text))
         tensors.append(tensor)
+    domains = [_MICROSOFT, *{node.domain for node in g.nodes}.intersection([KERNELS])]
     return helper.make_model(
         helper.make_graph(
             g.nodes,
             "encoder",
-            [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"])],
+            [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name, shape in g.inputs.items()],
             [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", g.width])],
             tensors,
         ),
-        opset_imports=[helper.make_opsetid("", g.opset), helper.make_opsetid(_MICROSOFT, 1)],
+        opset_imports=[helper.make_opsetid("", g.opset), *(helper.make_opsetid(domain, 1) for domain in domains)],
         ir_version=_IR_VERSION,
         producer_name="embedge",
     )

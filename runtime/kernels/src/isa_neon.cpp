@@ -11,8 +11,8 @@ namespace embedge::neon {
 
 struct Tile {
   using Code = int8_t;
-  static constexpr int kRows = 6, kVectors = 1, kGroup = 2;
-  static constexpr int kQueryRows = 3, kKeyVectors = 2;
+  static constexpr int kRows = 5, kVectors = 1, kGroup = 2;
+  static constexpr int kQueryRows = 6, kKeyVectors = 1;
   static int offset(int) { return 128; }
   static int place(int column, int within) { return column * kGroup + within; }
 

@@ -12,7 +12,7 @@ namespace embedge::neon_dotprod {
 struct Tile {
   using Code = int8_t;
   static constexpr int kRows = 6, kVectors = 1, kGroup = 4;
-  static constexpr int kQueryRows = 3, kKeyVectors = 2;
+  static constexpr int kQueryRows = 6, kKeyVectors = 1;
   static int offset(int) { return 128; }
   static int place(int column, int within) { return column * kGroup + within; }
 

@@ -79,7 +79,8 @@ def _share(found: dict[str, Any], operator: str) -> float:
 def _profile(bundle: Bundle, tokens: int, runs: int) -> dict[str, list[float]]:
     """Milliseconds of each operator in each of ``runs`` runs of a text of ``tokens`` tokens."""
     variant = bundle.manifest.variants["int8"]
-    graph = choose(bundle.manifest.variants, "int8", CPU, capabilities()).graph
+    # The operators of ONNX Runtime, also where those of embedge-kernels are installed.
+    graph = choose(bundle.manifest.variants, "int8", CPU, capabilities()._replace(kernels=False)).graph
     options = onnxruntime.SessionOptions()  # as embedge.engine.sessions makes them
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

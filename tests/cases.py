@@ -31,7 +31,10 @@ ROOT = Path(__file__).parents[1]
 MakeCheckpoint = Callable[..., Path]
 """``make_checkpoint(name, pooling="cls", **config)``, see the fixture."""
 
-FORMS = {"signed": Capabilities(exact_u8s8=True), "unsigned": Capabilities(exact_u8s8=False)}
+FORMS = {
+    "signed": Capabilities(exact_u8s8=True, kernels=False),
+    "unsigned": Capabilities(exact_u8s8=False, kernels=False),
+}
 """What a machine has to be for int8 weights to be taken so. The first is wrong where the CPU's kernels saturate."""
 
 _MADE_BY = (np, onnx, onnxruntime, tokenizers)

@@ -33,7 +33,9 @@ def main(path: Path, texts: list[str], out: Path) -> None:
     ran: dict[str, dict[str, object]] = {}
     for name, variant in bundle.manifest.variants.items():
         began = time.process_time()
-        graphs = [graph for graph in variant.graphs if not capabilities().lacks(graph.needs)]
+        # ONNX Runtime's; those for embedge-kernels give other bits, and are tested under emulation by themselves.
+        stock = capabilities()._replace(kernels=False)
+        graphs = [graph for graph in variant.graphs if not stock.lacks(graph.needs)]
         found = []
         for graph in graphs:
             with Embedder.start(bundle, Choice(name, graph), threads=1) as model:

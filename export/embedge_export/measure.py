@@ -15,6 +15,7 @@ from embedge.embedder import Embedder
 from embedge.engine.capabilities import capabilities
 from embedge.engine.choose import EXECUTIONS, Choice
 from embedge.engine.cpus import cpu_budget, cpu_features, cpu_name
+from embedge.engine.native import kernels
 from embedge.engine.ort import onnxruntime
 from embedge.errors import BundleError, FidelityError, ProviderError
 from embedge.manifest import TOKENIZER, Fidelity, Measured, Measurements
@@ -32,6 +33,9 @@ FLOORS = {"fp32": (0.999999, 0.999999), "fp16": (0.9999, 0.9999), "int8": (0.995
 # Of a query's centred scores. A small trained reranker reaches 0.9992 and 0.9983, and on 93 questions of XQuAD 0.9993
 # and 0.9953; through a sigmoid that presses most scores together, 0.9989 and 0.978.
 _RERANK_FLOOR = (0.99, 0.95)
+
+# What graphs for kernels need, see `embedge.engine.capabilities.Capabilities`.
+_KERNELS = "kernels"
 
 # Components of other texts may be so many times as large as the largest of the texts that ship; a power of two in the
 # denominator, so that the last bits of another machine do not change it.
@@ -67,19 +71,20 @@ def measure(
         except ProviderError as exc:
             raise FidelityError(f"{name} does not run here: {exc}") from exc
         _compare_graphs(bundle, name, found[name])
+        _check_kernels(bundle, name, texts, fp32, step)
     machine = f"{cpu_name()} ({', '.join(cpu_features()) or 'unknown features'}), onnxruntime {onnxruntime.__version__}"
     measured = Measurements(machine, fingerprint.TEXTS, {name: found[name] for name in bundle.manifest.variants})
     return measured, _int8_range(fp32, normalized=bundle.manifest.normalized)
 
 
 def choices(bundle: Bundle, name: str) -> list[Choice]:
-    """The graphs of a variant that give right vectors on this machine's CPU, the fastest first."""
+    """The graphs of a variant that give right vectors on this machine's CPU, the fastest first.
+
+    Without those for kernels that may be installed or not: what a bundle says of itself does not depend on that.
+    """
+    stock = capabilities()._replace(kernels=False)
     graphs = bundle.manifest.variants[name].graphs
-    return [
-        Choice(name, graph)
-        for graph in graphs
-        if graph.execution in EXECUTIONS and not capabilities().lacks(graph.needs)
-    ]
+    return [Choice(name, graph) for graph in graphs if graph.execution in EXECUTIONS and not stock.lacks(graph.needs)]
 
 
 def model_tokenizer(bundle: Bundle) -> Tokenizer:
@@ -108,9 +113,14 @@ def _measured(model: Model, fidelity: Fidelity) -> Measured:
 
 
 def _compare_graphs(bundle: Bundle, name: str, measured: Measured) -> None:
-    """Raise ``FidelityError`` unless all graphs of a variant load and those right on this CPU agree to the bit."""
+    """Raise ``FidelityError`` unless all graphs of a variant load and those right on this CPU agree to the bit.
+
+    Those for the kernels give other bits, and load where these are, see :func:`_check_kernels`.
+    """
     right = choices(bundle, name)
     for graph in bundle.manifest.variants[name].graphs:
+        if _KERNELS in graph.needs:
+            continue
         choice = Choice(name, graph)
         try:
             with _start(bundle, choice) as model:
@@ -119,6 +129,31 @@ def _compare_graphs(bundle: Bundle, name: str, measured: Measured) -> None:
             raise FidelityError(f"{graph.file} does not load here: {exc}") from exc
         if not same:
             raise FidelityError(f"{graph.file} gives other vectors than the first graph of {name}")
+
+
+def _check_kernels(
+    bundle: Bundle, name: str, texts: list[str], fp32: npt.NDArray[np.floating], step: Callable[[str], None]
+) -> None:
+    """Raise ``FidelityError`` unless the kernels' graph of a variant, if any, does what `measure` asks of the first.
+
+    Where there are no kernels its vectors are not compared.
+    """
+    pairs = bundle.manifest.task == "rerank"
+    for graph in bundle.manifest.variants[name].graphs:
+        if _KERNELS not in graph.needs:
+            continue
+        if capabilities().lacks(graph.needs):
+            step(f"{graph.file} is not compared: embedge-kernels {kernels().description}")
+            continue
+        step(f"comparing {graph.file} with fp32")
+        try:
+            with _start(bundle, Choice(name, graph)) as model:
+                check(name, outputs(model, texts), fp32, f"fp32 by {graph.file}", pairs=pairs)
+                invariant = is_batch_invariant(model)
+        except (BundleError, ProviderError) as exc:
+            raise FidelityError(f"{graph.file} does not run here: {exc}") from exc
+        if not invariant:
+            raise FidelityError(f"{graph.file} gives a text other bits in a list than by itself")
 
 
 def cosines(vectors: npt.NDArray[np.floating], expected: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

@@ -21,7 +21,7 @@ from embedge_export import checkpoint as checkpoints
 from embedge_export.checkpoint import Checkpoint
 from embedge_export.checkpoint import config as families
 from embedge_export.encoder import Pooling
-from embedge_export.measure import measure
+from embedge_export.measure import choices, measure
 from embedge_export.network import HandWritten, Network
 from embedge_export.page import html as page_html
 from embedge_export.page.diagnose import diagnose
@@ -37,7 +37,8 @@ _UNMEASURED = Measurements("not measured", (), {})
 class Exported:
     """What was written: the bundle's ``path`` and ``manifest``, its size in bytes, and the seconds it took.
 
-    ``operators`` counts the nodes of each operator in the graph of the first variant; fused ones are among them.
+    ``operators`` counts the nodes of each operator in the graph of the first variant, that of ONNX Runtime's own
+    operators; fused ones are among them.
     """
 
     path: Path
@@ -132,8 +133,7 @@ def export(
             Bundle.open(directory).verify()
             (directory / stamps.STAMPS).unlink(missing_ok=True)
             size = sum(path.stat().st_size for path in directory.iterdir())
-            first = next(iter(manifest.variants.values()))
-            operators = count_operators(directory / first.graphs[0].file)
+            operators = count_operators(directory / choices(bundle, next(iter(manifest.variants)))[0].graph.file)
     return Exported(target, manifest, size, operators, time.monotonic() - started)
 
 

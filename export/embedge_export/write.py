@@ -5,7 +5,7 @@ from pathlib import Path
 from embedge.errors import ExportError
 from embedge.manifest import ANY_DEVICE, Graph, Variant
 from embedge_export import quantize
-from embedge_export.graph import cuda
+from embedge_export.graph import cuda, kernels
 from embedge_export.graph.builder import GraphBuilder, save
 from embedge_export.network import HandWritten, Network
 
@@ -24,14 +24,18 @@ def write_variant(name: str, network: Network, directory: Path) -> Variant:
         signed = Graph("model.int8.onnx", "ragged", needs=("exact_u8s8",), unsigned=False)
         unsigned = Graph("model.int8-unsigned.onnx", "ragged", needs=(), unsigned=True)
         graphs = {signed: network.author(), unsigned: network.author(unsigned=True)}
+        if isinstance(network, HandWritten) and kernels.takes(network.encoder):
+            packed = Graph("model.int8-kernels.onnx", "packed", needs=("kernels",), unsigned=False)
+            graphs[packed] = kernels.author(network.encoder, network.head)
     elif name == "fp16":
         graphs = {Graph("model.fp16.onnx", "padded", needs=(), unsigned=False): _author_fp16(network)}
     else:
         graphs = {Graph("model.fp32.onnx", "ragged", needs=(), unsigned=False): network.author()}
-    for graph, authored in graphs.items():
-        codes = save(authored, directory / graph.file, directory / weights)
+    codes = save({directory / graph.file: authored for graph, authored in graphs.items()}, directory / weights)
     recipe = f"{_RECIPES[name]}; {network.origin}"
-    return Variant(tuple(graphs), weights, codes, devices=_DEVICES[name], recipe=recipe)
+    # The kernels' is the fastest. It was written last, so that the others' constants lie where they do without it.
+    order = sorted(graphs, key=lambda graph: "kernels" not in graph.needs)
+    return Variant(tuple(order), weights, codes, devices=_DEVICES[name], recipe=recipe)
 
 
 def _author_fp16(network: Network) -> GraphBuilder:

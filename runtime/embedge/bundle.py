@@ -4,7 +4,7 @@
 
     manifest.json            what the bundle is, and the sha256 of every other file (see embedge.manifest)
     tokenizer.json           the Hugging Face tokenizer, without padding and truncation
-    model.<variant>.onnx     a graph, about 100 kB; of int8 there are two (see embedge.engine.weights)
+    model.<variant>.onnx     a graph, about 100 kB; of int8 there are three (see embedge.engine.choose)
     model.<variant>.bin      the weights, which ONNX Runtime maps instead of reading
 
 Opening checks the manifest's seal and every file's presence and size. Hashing 35 MB takes 20 ms on a CPU with SHA

@@ -15,6 +15,7 @@ from embedge.engine import Engine
 from embedge.engine.capabilities import capabilities
 from embedge.engine.choose import Choice, choose
 from embedge.engine.cpus import cpu_budget
+from embedge.engine.native import kernels
 from embedge.engine.ort import CPU
 from embedge.errors import BundleCorrupt, BundleError
 from embedge.inputs import check_choice, whole_number
@@ -84,7 +85,8 @@ class LoadedModel:
             providers: ONNX Runtime's execution providers, such as ``"cuda"`` or ``["cuda", "cpu"]``: ``cpu``,
                 ``cuda``, ``tensorrt``, ``coreml``, ``directml``, ``openvino``, or ONNX Runtime's own names; ``None``
                 for the CPU. Nodes of the model that run on the CPU although it is not among them are reported in a
-                ``UserWarning``.
+                ``UserWarning``, and so is a package ``embedge-kernels`` that can't be used (see
+                :mod:`embedge.engine.native`).
 
         Raises:
             BundleError: the bundle can't be opened, or its bytes are not the sealed ones (``BundleCorrupt``).
@@ -106,6 +108,9 @@ class LoadedModel:
         model = cls.start(bundle, choice, threads=threads, providers=resolved, sealed=sealed)
         if model._engine.fallback:
             warnings.warn(model._engine.fallback, stacklevel=2)
+        problem = kernels().problem
+        if problem and resolved[0] == CPU and _is_for_kernels(bundle, choice.variant):
+            warnings.warn(problem, stacklevel=2)
         return model
 
     @classmethod
@@ -153,6 +158,11 @@ class LoadedModel:
     def variant(self) -> str:
         """The name of the variant that runs."""
         return self._choice.variant
+
+    @property
+    def kernels(self) -> str | None:
+        """The version of ``embedge-kernels`` and the instruction set, where that runs; ``None`` where it does not."""
+        return kernels().description if "kernels" in self._choice.graph.needs else None
 
     @property
     def max_tokens(self) -> int:
@@ -247,6 +257,11 @@ class LoadedModel:
                 "split long texts, or pass on_overflow='error' to find them",
                 stacklevel=stacklevel,
             )
+
+
+def _is_for_kernels(bundle: Bundle, variant: str) -> bool:
+    """Whether kernels that can be used would run a variant."""
+    return any("kernels" in graph.needs for graph in bundle.manifest.variants[variant].graphs)
 
 
 def resolve_providers(providers: str | Sequence[str] | None) -> list[str]:

@@ -41,7 +41,7 @@ def test_the_result_tells_what_was_written(make_checkpoint: MakeCheckpoint, tmp_
 def test_a_bundle_has_the_files_of_its_variants_and_no_others(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     export(make_checkpoint(), tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    graphs = {"model.int8.onnx", "model.int8-unsigned.onnx"}
+    graphs = {"model.int8.onnx", "model.int8-unsigned.onnx", "model.int8-kernels.onnx"}
     assert names == {"manifest.json", "tokenizer.json", *graphs, "model.int8.bin"}
     assert {path.name for path in tmp_path.iterdir()} == {"tiny", "out"}
 

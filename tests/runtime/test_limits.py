@@ -27,7 +27,7 @@ NO_THREADS = """
 import hashlib, json, os, queue, resource, sys, threading  # what users without rights here may not read later
 import numpy as np, onnxruntime, tokenizers
 from embedge import Embedder, EmbedgeError
-import embedge.embedder, embedge.engine.ragged, embedge.engine.sessions
+import embedge.embedder, embedge.engine.grouped, embedge.engine.packed, embedge.engine.ragged
 
 if os.getuid() == 0:  # whom no limit binds
     os.setgid(65534)
@@ -116,7 +116,7 @@ def test_a_bundle_in_a_directory_that_can_not_be_listed_is_loaded(public: Path) 
 import hashlib, json, os, sys  # what users without rights here may not read later
 import numpy as np, onnxruntime, tokenizers
 from embedge import Embedder
-import embedge.embedder, embedge.engine.ragged, embedge.engine.sessions
+import embedge.embedder, embedge.engine.grouped, embedge.engine.packed, embedge.engine.ragged
 
 if os.getuid() == 0:
     os.setgid(65534)

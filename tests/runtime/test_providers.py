@@ -351,12 +351,12 @@ VARIANTS = {"int8": variant("cpu"), "fp16": variant("cuda", "cpu", execution="pa
 @pytest.mark.parametrize("exact", [True, False])
 def test_each_provider_runs_what_suits_it(has: list[str], asked: str, provider: str, runs: str, exact: bool) -> None:
     variants = {name: VARIANTS[name] for name in has}
-    assert choose(variants, asked, provider, Capabilities(exact_u8s8=exact)).variant == runs
+    assert choose(variants, asked, provider, Capabilities(exact_u8s8=exact, kernels=False)).variant == runs
 
 
 @pytest.mark.parametrize("asked", ["auto", "int8"])
 def test_int8_is_refused_on_cuda_and_what_to_do_is_told(asked: str) -> None:
-    exact = Capabilities(exact_u8s8=True)
+    exact = Capabilities(exact_u8s8=True, kernels=False)
     with pytest.raises(ProviderError, match="export the checkpoint again, with --precision fp16"):
         choose({"int8": VARIANTS["int8"]}, asked, CUDA, exact)
     if asked != "auto":
@@ -366,13 +366,13 @@ def test_int8_is_refused_on_cuda_and_what_to_do_is_told(asked: str) -> None:
 
 def test_fp16_alone_is_not_run_on_the_cpu_unless_asked_for() -> None:
     with pytest.raises(ProviderError, match=r"only fp16 \(for cuda and cpu\): export .* int8 or fp32"):
-        choose({"fp16": VARIANTS["fp16"]}, "auto", CPU, Capabilities(exact_u8s8=True))
+        choose({"fp16": VARIANTS["fp16"]}, "auto", CPU, Capabilities(exact_u8s8=True, kernels=False))
 
 
 def test_a_variant_that_is_not_there_is_an_error_on_cuda_too() -> None:
     two = {name: VARIANTS[name] for name in ("fp16", "fp32")}
     with pytest.raises(BundleError, match="no variant 'int8'; it has fp16, fp32"):
-        choose(two, "int8", CUDA, Capabilities(exact_u8s8=True))
+        choose(two, "int8", CUDA, Capabilities(exact_u8s8=True, kernels=False))
 
 
 # Starts on the CPU

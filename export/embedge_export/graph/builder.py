@@ -1,6 +1,6 @@
-"""ONNX graphs put together node by node, and written as a small graph and a file of weights."""
+"""ONNX graphs put together node by node, and written as small graphs over a file of weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,38 @@ from embedge.manifest import Tensor
 _OPSET = 21
 _IR_VERSION = 10
 _MICROSOFT = "com.microsoft"
+KERNELS = "ai.embedge"
+"""The domain of embedge-kernels' operators."""
 # Larger tensors go to the weights file, each at a multiple of a cache line.
 _INLINE_BYTES = 1024
 _ALIGNMENT = 64
 
 
+_INPUTS = {"input_ids": ["batch", "tokens"]}
+
+
 class GraphBuilder:
     """Nodes and constants of a graph; each method that adds one returns the name of its value."""
 
-    def __init__(self, width: int, *, unsigned: bool = False, opset: int = _OPSET) -> None:
-        """An empty graph for vectors of ``width``; with ``unsigned`` it takes int8 matrices as unsigned numbers."""
+    def __init__(
+        self,
+        width: int,
+        *,
+        unsigned: bool = False,
+        stores_unsigned: bool = False,
+        opset: int = _OPSET,
+        inputs: Mapping[str, Sequence[str]] = _INPUTS,
+    ) -> None:
+        """An empty graph for vectors of ``width``; with ``unsigned`` it takes int8 matrices as unsigned numbers.
+
+        With ``stores_unsigned``, ONNX's operators take such numbers too, from constants of their own. ``inputs`` are
+        int64, with the names of their dimensions.
+        """
         self.width = width
         self.opset = opset
+        self.inputs = inputs
         self.unsigned = unsigned
+        self.stores_unsigned = stores_unsigned
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, npt.NDArray[Any]] = {}
         self.codes: set[str] = set()
@@ -67,40 +86,57 @@ class GraphBuilder:
         self.nodes[-1].name = self.nodes[-1].output[0] = name
 
 
-def save(g: GraphBuilder, graph: Path, weights: Path) -> dict[str, Tensor]:
-    """Write the graph as ``graph`` and ``weights``, which must lie in one directory; the same bytes every time.
+def save(graphs: Mapping[Path, GraphBuilder], weights: Path) -> dict[str, Tensor]:
+    """Write each graph to its path, and the constants of all to ``weights`` beside them; the same bytes every time.
+
+    A constant lies there once, whichever graphs have it: those of the first graph, then what the others have beside.
 
     Returns where in ``weights`` the int8 matrices lie. They lie there as they are, also for an ``unsigned`` graph,
-    which only says that they are unsigned: the runtime has to give it numbers that are (`embedge.engine.weights`). So
-    both graphs of an encoder have the same weights file.
+    which only says that they are unsigned: the runtime has to give it numbers that are (`embedge.engine.weights`).
     """
-    tensors, codes = [], {}
+    places: dict[str, int] = {}
+    codes: dict[str, Tensor] = {}
     with weights.open("wb") as out:
-        for name, value in g.constants.items():
-            if value.nbytes < _INLINE_BYTES and name not in g.codes:
-                tensors.append(onnx.numpy_helper.from_array(value, name))
-                continue
-            out.write(b"\0" * (-out.tell() % _ALIGNMENT))
-            if name in g.codes:
-                codes[name] = Tensor(out.tell(), value.shape)
-            dtype = np.dtype(np.uint8) if name in g.codes and g.unsigned else value.dtype
-            tensor = TensorProto(name=name, dims=value.shape, data_type=helper.np_dtype_to_tensor_dtype(dtype))
-            tensor.data_location = TensorProto.EXTERNAL
-            for key, text in (("location", weights.name), ("offset", out.tell()), ("length", value.nbytes)):
-                tensor.external_data.add(key=key, value=str(text))
-            tensors.append(tensor)
-            out.write(np.ascontiguousarray(value).data)
-    model = helper.make_model(
+        for g in graphs.values():
+            for name, value in g.constants.items():
+                if name in places or _is_inlined(g, name):
+                    continue
+                out.write(b"\0" * (-out.tell() % _ALIGNMENT))
+                places[name] = out.tell()
+                if name in g.codes:
+                    codes[name] = Tensor(out.tell(), value.shape)
+                out.write(np.ascontiguousarray(value).data)
+    for path, g in graphs.items():
+        path.write_bytes(_model(g, weights.name, places).SerializeToString(deterministic=True))
+    return codes
+
+
+def _is_inlined(g: GraphBuilder, name: str) -> bool:
+    return g.constants[name].nbytes < _INLINE_BYTES and name not in g.codes
+
+
+def _model(g: GraphBuilder, weights: str, places: Mapping[str, int]) -> onnx.ModelProto:
+    tensors = []
+    for name, value in g.constants.items():
+        if _is_inlined(g, name):
+            tensors.append(onnx.numpy_helper.from_array(value, name))
+            continue
+        dtype = np.dtype(np.uint8) if name in g.codes and g.unsigned else value.dtype
+        tensor = TensorProto(name=name, dims=value.shape, data_type=helper.np_dtype_to_tensor_dtype(dtype))
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, text in (("location", weights), ("offset", places[name]), ("length", value.nbytes)):
+            tensor.external_data.add(key=key, value=str(text))
+        tensors.append(tensor)
+    domains = [_MICROSOFT, *{node.domain for node in g.nodes}.intersection([KERNELS])]
+    return helper.make_model(
         helper.make_graph(
             g.nodes,
             "encoder",
-            [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"])],
+            [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name, shape in g.inputs.items()],
             [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", g.width])],
             tensors,
         ),
-        opset_imports=[helper.make_opsetid("", g.opset), helper.make_opsetid(_MICROSOFT, 1)],
+        opset_imports=[helper.make_opsetid("", g.opset), *(helper.make_opsetid(domain, 1) for domain in domains)],
         ir_version=_IR_VERSION,
         producer_name="embedge",
     )
-    graph.write_bytes(model.SerializeToString(deterministic=True))
-    return codes

@@ -130,9 +130,14 @@ def _linear_with_residual(
     norm = residual.norm
     if norm.smoothing is None:
         return g.add("Add", f"{name}/residual", linear(g, name, x, weights), residual.output)
-    plain = LayerNorm(norm.weight * norm.smoothing, norm.bias * norm.smoothing + weights.bias)
-    again = _norm_node(g, f"{name}/plain", residual.input, plain, residual.epsilon)
+    again = _norm_node(g, f"{name}/plain", residual.input, plain_norm(norm, weights.bias), residual.epsilon)
     return g.add("Add", f"{name}/residual", product(g, name, x, weights), again)
+
+
+def plain_norm(norm: LayerNorm, bias: npt.NDArray[np.float32]) -> LayerNorm:
+    """A smoothed LayerNorm as it was before, with ``bias`` added to its output."""
+    assert norm.smoothing is not None
+    return LayerNorm(norm.weight * norm.smoothing, norm.bias * norm.smoothing + bias)
 
 
 def _split(g: GraphBuilder, names: list[str], x: str, width: int) -> Sequence[str]:

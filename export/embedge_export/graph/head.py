@@ -4,6 +4,8 @@ Sums over tokens are products with a row of numbers: ``ReduceSum`` and ``ReduceM
 that depends on the batch. A mean that is only normalised is left as the sum, since that takes out the length.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 from onnx import TensorProto
@@ -26,14 +28,25 @@ def add_head(g: GraphBuilder, x: str, head: Head) -> None:
     """The value ``embedding`` from the last hidden state ``x``, of which CLS pooling needs the first token only."""
     scaled = bool(head.layers) or not head.normalize or len(head.pooling) > 1
     pooled = [_pool(g, f"pool{n}/{mode}", x, mode, scaled=scaled) for n, mode in enumerate(head.pooling)]
+    vector = add_layers(g, pooled, head)
+    if head.normalize:
+        vector = g.add("LpNormalization", "normalized", vector, axis=-1, p=2)
+    finish(g, vector, head)
+
+
+def add_layers(g: GraphBuilder, pooled: Sequence[str], head: Head) -> str:
+    """What the head's layers make of the ``pooled`` vectors of a text, joined."""
     vector = pooled[0] if len(pooled) == 1 else g.add("Concat", "pooled", *pooled, axis=-1)
     for number, layer in enumerate(head.layers):
         if isinstance(layer, HeadNorm):
             vector = _norm(g, f"head{number}/norm", vector, layer)
         else:
             vector = _dense(g, f"dense{number}", vector, layer)
-    if head.normalize:
-        vector = g.add("LpNormalization", "normalized", vector, axis=-1, p=2)
+    return vector
+
+
+def finish(g: GraphBuilder, vector: str, head: Head) -> None:
+    """The value ``embedding`` from the last ``vector``, which was added last."""
     if head.dimensions is not None:
         g.add("Slice", "truncated", vector, g.integers(0), g.integers(head.dimensions), g.integers(-1))
     g.name_last("embedding")

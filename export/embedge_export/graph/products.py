@@ -40,6 +40,10 @@ def quantized_product(g: GraphBuilder, name: str, x: str, linear: QuantizedLinea
     ratio = g.add("Div", f"{name}/ratio", x, scale)
     zero = g.scalar(np.uint8(linear.zero_point))
     rounded = g.add("QuantizeLinear", f"{name}/rounded", ratio, g.scalar(np.float32(1)), zero)
-    codes, scales = g.matrix(f"{shared}/codes", linear.codes), g.constant(f"{shared}/scales", linear.scale)
-    zeros = [zero, g.scalar(np.uint8(128))] if g.unsigned else [zero]
+    if g.stores_unsigned:
+        codes = g.constant(f"{shared}/unsigned", linear.codes.view(np.uint8) ^ np.uint8(128))
+    else:
+        codes = g.matrix(f"{shared}/codes", linear.codes)
+    scales = g.constant(f"{shared}/scales", linear.scale)
+    zeros = [zero, g.scalar(np.uint8(128))] if g.unsigned or g.stores_unsigned else [zero]
     return g.add("MatMulIntegerToFloat", f"{name}/product", rounded, codes, scale, scales, *zeros, domain=_MICROSOFT)

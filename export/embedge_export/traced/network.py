@@ -76,7 +76,7 @@ class Traced:
             raise ExportError(f"a {self.description}, has no matrices for int8: pass precision='fp32' (--precision)")
         with tempfile.TemporaryDirectory(prefix="embedge-") as place:
             path = Path(place) / "model.onnx"
-            save(replace(self, quantized={}).author(), path, path.with_suffix(".bin"))
+            save({path: replace(self, quantized={}).author()}, path.with_suffix(".bin"))
             quantized = dict(self._quantize(path, calibration, on_step))
             states = _values(path, [self.graph.output], calibration)[self.graph.output]
         ends = list(itertools.accumulate(len(ids) for ids in calibration))

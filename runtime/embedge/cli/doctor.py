@@ -26,6 +26,7 @@ def run(options: argparse.Namespace) -> int:
     from embedge.engine import cuda
     from embedge.engine.capabilities import capabilities
     from embedge.engine.cpus import cpu_budget, cpu_features, cpu_name
+    from embedge.engine.native import kernels
     from embedge.engine.ort import CPU, CUDA, onnxruntime
 
     asked = options.bundle or options.model
@@ -41,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
         ("CPU features", ", ".join(cpu_features()) or "unknown"),
         ("threads", f"{budget.threads}, from {budget.reason}"),
         ("int8 products", _products(exact=capabilities().exact_u8s8)),
+        ("embedge-kernels", kernels().description),
         ("providers", ", ".join(onnxruntime.get_available_providers())),
         ("GPU", _gpus()),
         *[("" if number else "CUDA", reason) for number, reason in enumerate(reasons or ["can be used"])],

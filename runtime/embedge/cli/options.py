@@ -115,9 +115,12 @@ def variant_here(manifest: "Manifest", provider: str) -> str:
     """The variant that this machine would run on ``provider``, in ONNX Runtime's name, and how; or why it has none."""
     from embedge.engine.capabilities import capabilities
     from embedge.engine.choose import choose
+    from embedge.engine.native import kernels
 
     try:
         choice = choose(manifest.variants, "auto", provider, capabilities())
     except ProviderError as exc:
         return f"none: {exc}"
+    if "kernels" in choice.graph.needs:
+        return f"{choice.variant}, by {kernels().description}"
     return f"{choice.variant}, its weights taken as unsigned" if choice.graph.unsigned else choice.variant

@@ -1,7 +1,8 @@
 """How a variant is computed: token ids to vectors, by ONNX Runtime.
 
-:func:`load` gives an :class:`Engine` for what :mod:`.choose` chose by the machine's :mod:`.capabilities`: texts of
-equal length side by side on threads (:mod:`.ragged`), or padded batches (:mod:`.padded`).
+:func:`load` gives an :class:`Engine` for what :mod:`.choose` chose by the machine's :mod:`.capabilities`: groups of
+texts side by side on threads (:mod:`.grouped`), of equal length (:mod:`.ragged`) or of any (:mod:`.packed`), or padded
+batches (:mod:`.padded`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,7 +57,10 @@ def load(
         from embedge.engine.padded import PaddedEngine  # not needed at most starts
 
         return PaddedEngine(maker, threads=threads, width=manifest.dimensions, max_tokens=manifest.max_tokens)
-    from embedge.engine.ragged import RaggedEngine
+    from embedge.engine.grouped import GroupedEngine
+    from embedge.engine.packed import PACKED
+    from embedge.engine.ragged import RAGGED
 
+    grouping = PACKED if choice.graph.execution == "packed" else RAGGED
     integer = bool(manifest.variants[choice.variant].codes)
-    return RaggedEngine(maker, threads=threads, width=manifest.dimensions, integer=integer)
+    return GroupedEngine(maker, grouping, threads=threads, width=manifest.dimensions, integer=integer)

@@ -1,4 +1,4 @@
-"""What this machine's kernels compute right, found by trying."""
+"""What this machine has kernels for that compute right, found by trying."""
 
 import functools
 from collections.abc import Iterable
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from embedge.engine import fork
+from embedge.engine.native import kernels
 from embedge.engine.ort import CPU, onnxruntime
 from embedge.engine.shutdown import native
 
@@ -20,6 +21,9 @@ class Capabilities(NamedTuple):
     exact_u8s8: bool
     """Whether products of unsigned by signed 8-bit numbers are exact. Those of two unsigned ones are on every CPU."""
 
+    kernels: bool
+    """Whether ``embedge-kernels`` is installed and can be used (:mod:`.native`)."""
+
     def lacks(self, needs: Iterable[str]) -> list[str]:
         """Those of ``needs``, names of fields, that are not met; one that this version does not know is not met."""
         return [name for name in needs if not (name in self._fields and getattr(self, name))]
@@ -28,7 +32,7 @@ class Capabilities(NamedTuple):
 @functools.cache
 def capabilities() -> Capabilities:
     """Those of the machine; found once."""
-    return Capabilities(exact_u8s8=native(_u8s8_is_exact))
+    return Capabilities(exact_u8s8=native(_u8s8_is_exact), kernels=kernels().library is not None)
 
 
 def _u8s8_is_exact() -> bool:

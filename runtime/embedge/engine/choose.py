@@ -8,7 +8,7 @@ from embedge.engine.ort import CPU, CUDA
 from embedge.errors import BundleError, ProviderError
 from embedge.manifest import ANY_DEVICE, Graph, Variant
 
-EXECUTIONS = ("ragged", "padded")
+EXECUTIONS = ("ragged", "packed", "padded")
 """What this version of the engine can do with a graph (see :mod:`embedge.engine`)."""
 
 # The devices that variants are declared for. What other providers run on is not known; nothing was measured there.
@@ -31,7 +31,7 @@ def choose(variants: Mapping[str, Variant], asked: str, provider: str, capabilit
     on the others of ``devices`` too, where it is asked for by name. So the CPU runs fp16, but only by name, since it
     converts each operator's input and output.
 
-    Of a variant's graphs, which give the same vectors, the first is taken whose needs are met.
+    Of a variant's graphs the first is taken whose needs are met.
 
     Raises:
         BundleError: the bundle has no such variant.
@@ -40,6 +40,8 @@ def choose(variants: Mapping[str, Variant], asked: str, provider: str, capabilit
     if asked != "auto" and asked not in variants:
         raise BundleError(f"the bundle has no variant {asked!r}; it has {', '.join(variants)}")
     device = _DEVICES.get(provider)
+    if provider != CPU:
+        capabilities = capabilities._replace(kernels=False)  # which are the CPU's
     suited = [name for name, variant in variants.items() if variant.devices[0] in (device, ANY_DEVICE)]
     if asked == "auto":
         if not suited and device is None:

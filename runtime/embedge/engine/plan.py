@@ -1,8 +1,9 @@
 """Which texts run together: lengths to groups of indices, and nothing else.
 
-Texts of equal length run together until a run holds ``TOKENS_PER_RUN`` tokens, longer ones one at a time; the longest
-start first, so that no long one is left for the end. Groups run side by side on the threads, or few of them one after
-the other, each spread over all threads. Padded batches (fp16, for GPUs) are made of texts of any length.
+Of graphs of ONNX Runtime's operators, texts of equal length run together until a run holds ``TOKENS_PER_RUN`` tokens,
+longer ones one at a time; the longest start first, so that no long one is left for the end. Groups run side by side on
+the threads, or few of them one after the other, each spread over all threads. The graphs of ``embedge-kernels`` take
+texts of any length together. So do padded batches (fp16, for GPUs).
 
 Microseconds a token on one thread, by tokens in a run, with bge-small's architecture, int8, on two cores with
 AVX512-VNNI that others use too (ONNX Runtime 1.32). Texts of 8 tokens: 415 (8 tokens, so one text), 310 (16), 244 (32),
@@ -15,7 +16,7 @@ Of 7 and 9: 43, 35, 30. Right after a single text, whose threads still wait busi
 side: 45, 26, 40 and 76, 45, 47 and 49, 49, 45; on free cores two of 16 took 10 one after the other and 12 side by side.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ _FEW = 4
 
 
 class Plan(NamedTuple):
-    """Groups of indices of texts of equal length that run together, the longest first."""
+    """Groups of indices of texts that run together, the longest first."""
 
     groups: list[list[int]]
     spread: bool
@@ -58,6 +59,33 @@ def _of_equal_length(lengths: Sequence[int], budget: int) -> list[list[int]]:
         indices = by_length[length]
         size = max(1, budget // max(1, length))
         groups += [indices[start : start + size] for start in range(0, len(indices), size)]
+    return groups
+
+
+def plan_packed(lengths: Sequence[int], threads: int, *, awake: bool) -> Plan:
+    """As :func:`plan`, of texts of any length: each group is filled up with the longest that still fit, then shorter.
+
+    A list of ``TOKENS_PER_RUN`` tokens at most is one group, spread over all threads, ``awake`` or not: as texts of any
+    length run together, that is never slower than one after the other.
+    """
+    total = sum(lengths)
+    if total <= TOKENS_PER_RUN:
+        return Plan([list(range(len(lengths)))] if lengths else [], spread=True)
+    groups = _filled_up(lengths, min(TOKENS_PER_RUN, -(-total // threads)))
+    return Plan(groups, spread=len(groups) <= max(1, threads // 2))
+
+
+def _filled_up(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    order = deque(sorted(range(len(lengths)), key=lambda index: -lengths[index]))
+    groups: list[list[int]] = []
+    while order:
+        group = [order.popleft()]
+        room = budget - lengths[group[0]]
+        while order and lengths[order[-1]] <= room:
+            index = order.popleft() if lengths[order[0]] <= room else order.pop()
+            room -= lengths[index]
+            group.append(index)
+        groups.append(group)
     return groups
 
 

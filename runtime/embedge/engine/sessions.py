@@ -12,6 +12,7 @@ from embedge.bundle import Bundle
 from embedge.engine import fork
 from embedge.engine.choose import Choice
 from embedge.engine.files import LoadedFiles
+from embedge.engine.native import kernels, register
 from embedge.engine.ort import CPU, CUDA, TENSORRT, onnxruntime
 from embedge.engine.shutdown import native
 from embedge.engine.weights import Unsigned
@@ -48,6 +49,7 @@ class SessionMaker:
         places = (graph.parent.resolve(), graph.resolve().parent)
         self._scattered = not any(weights.resolve().is_relative_to(place) for place in places)
         self._unsigned = Unsigned.load(weights, variant.codes) if choice.graph.unsigned else None
+        self._needs_kernels = "kernels" in choice.graph.needs
         self.providers = list(providers)
         self._forked = False
         fork.watch(self)
@@ -71,6 +73,9 @@ class SessionMaker:
         options = _options(threads, packed=packed)
         if not self.on_cpu:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        library = kernels().library
+        if self._needs_kernels and library:
+            register(options, library)
         if self._unsigned:
             for name, value in self._unsigned.values.items():
                 options.add_initializer(name, value)
@@ -104,7 +109,7 @@ class SessionMaker:
 
 
 class SessionPool:
-    """The sessions of a graph for texts of equal length, each made when it is first needed.
+    """The sessions of a graph, each made when it is first needed.
 
     On the CPU there are two over the same mapped weights, since a session's thread count is fixed when it is made: one
     whose operators are spread over all threads, for a single text, and one whose operators keep to their caller's
@@ -115,7 +120,7 @@ class SessionPool:
     than they gain: 21 to 24 ms to its vector. Sums of integers come out the same either way; float32 ones do not, so
     that variant is packed from the start.
 
-    On other providers there is one session, made from the start.
+    On other providers there is one session, made from the start, and for graphs that are told whether to spread.
     """
 
     def __init__(self, maker: SessionMaker, *, threads: int, integer: bool) -> None:

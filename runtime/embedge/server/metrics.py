@@ -54,8 +54,8 @@ class Metrics:
             gauge = prometheus.Gauge(f"embedge_{name}", text, registry=self._registry)
             gauge.set_function(value)
 
-    def watch_models(self, models: Iterable[tuple[str, str, str]]) -> None:
-        """Show the models: their names, variants and fingerprints."""
+    def watch_models(self, models: Iterable[tuple[str, str, str, str]]) -> None:
+        """Show the models: their names, variants, fingerprints and kernels."""
         self._registry.register(_Info(list(models)))
 
     def render(self) -> bytes:
@@ -66,12 +66,12 @@ class Metrics:
 class _Info(Collector):
     """A constant 1 for each model, with what it is as labels."""
 
-    def __init__(self, models: list[tuple[str, str, str]]) -> None:
+    def __init__(self, models: list[tuple[str, str, str, str]]) -> None:
         self._models = models
 
     def collect(self) -> Iterable[Metric]:
         info = GaugeMetricFamily(
-            "embedge_model_info", "Models served", labels=["model", "variant", "fingerprint", "version"]
+            "embedge_model_info", "Models served", labels=["model", "variant", "fingerprint", "kernels", "version"]
         )
         for model in self._models:
             info.add_metric([*model, __version__], 1)

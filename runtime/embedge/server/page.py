@@ -77,6 +77,7 @@ def _describe(served: Served[LoadedModel]) -> dict[str, Any]:
         "source": manifest.source.id,
         "task": manifest.task,
         "variant": model.variant,
+        "kernels": model.kernels,
         "integer": bool(manifest.variants[model.variant].codes),
         "fingerprint": served.fingerprint,
         "dimensions": manifest.dimensions,

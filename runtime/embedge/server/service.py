@@ -68,7 +68,10 @@ class Service:
         self.models = Models(models)
         self.settings = settings
         self.metrics = Metrics()
-        self.metrics.watch_models((served.name, served.model.variant, served.fingerprint) for served in self.models)
+        self.metrics.watch_models(
+            (served.name, served.model.variant, served.fingerprint, served.model.kernels or "")
+            for served in self.models
+        )
         self.queue = Queue(max_tokens=settings.max_queued_tokens, max_wait_s=settings.max_wait_s, metrics=self.metrics)
         self.threads = Threads(max_wait_s=settings.max_wait_s, overloaded=self.queue.overloaded)
         self._under_way = 0

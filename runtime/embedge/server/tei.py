@@ -187,6 +187,7 @@ def _describe(served: Served[LoadedModel]) -> ModelInfo:
         "prompts": dict(manifest.prompts),
         "variant": model.variant,
         "fingerprint": served.fingerprint,
+        "kernels": model.kernels,
     }
 
 

@@ -99,6 +99,7 @@ class ModelInfo(TypedDict):
     prompts: dict[str, str]
     variant: str
     fingerprint: Annotated[str, Meta(description="Vectors may be compared where it is the same.")]
+    kernels: Annotated[str | None, Meta(description="What embedge-kernels runs it by; null where ONNX Runtime's do.")]
 
 
 class Info(TypedDict):

@@ -33,13 +33,12 @@ static void pack(const int8_t* codes, Matrix& matrix) {
     auto* starts = to;
     to += columns * sizeof(int32_t);
     for (int group = 0; group < inputs; group += Tile::kGroup) {
-      for (int within = 0; within < Tile::kGroup; ++within) {
-        const int8_t* row = codes + static_cast<size_t>(group + within) * outputs + start;
-        for (int column = 0; column < columns; ++column) {
-          sums[column] += row[column];
-          to[Tile::place(column, within)] = static_cast<unsigned char>(row[column]);
-        }
-      }
+      const int8_t* rows = codes + static_cast<size_t>(group) * outputs + start;
+      for (int within = 0; within < Tile::kGroup; ++within)
+        for (int column = 0; column < columns; ++column) sums[column] += rows[within * outputs + column];
+      for (int column = 0; column < columns; ++column)
+        for (int within = 0; within < Tile::kGroup; ++within)
+          to[Tile::place(column, within)] = static_cast<unsigned char>(rows[within * outputs + column]);
       to += columns * Tile::kGroup;
     }
     const int32_t zero = Tile::offset(matrix.rounding.zero_point) - matrix.rounding.zero_point;

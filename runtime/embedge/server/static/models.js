@@ -46,7 +46,7 @@ function card(model, status) {
     ["CPU", status.cpu.name, true],
     ["Instruction sets", status.cpu.features.join(", ") || "unknown", true],
   ];
-  if (model.integer) facts.push(["Int8 products", kernels(status.cpu.exact_u8s8), true]);
+  if (model.integer) facts.push(["Int8 products", model.kernels ?? kernels(status.cpu.exact_u8s8), true]);
   const task = model.task === "embed" ? "embeds texts" : "reranks texts";
   return element(
     "article", { class: "card" },

@@ -179,9 +179,10 @@ EMBEDGE_INLINE void attend_tile(const AttentionScratch& s, int64_t length, int f
   float factors[kQueries];
   score<kCount>(s, size, first);
   for (int q = first; q < first + kCount; ++q) factors[q] = soften(s.scores + q * s.keys, length, s.keys);
+  constexpr int kVectors = Tile::kKeyVectors < 2 ? 1 : 2;
   int column = 0;
-  for (; column + 2 * kLanes <= s.width; column += 2 * kLanes)
-    mix_tile<kCount, 2>(s, length, first, column, factors, size, out, stride);
+  for (; column + kVectors * kLanes <= s.width; column += kVectors * kLanes)
+    mix_tile<kCount, kVectors>(s, length, first, column, factors, size, out, stride);
   for (; column < s.width; column += kLanes)
     mix_tile<kCount, 1>(s, length, first, column, factors, size, out, stride);
 }

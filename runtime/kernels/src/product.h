@@ -7,6 +7,17 @@
 
 constexpr int kPanel = Tile::kVectors * kLanes;
 
+// Rows that an instruction set takes together, where it says so.
+template <typename T>
+constexpr int row_step() {
+  if constexpr (requires { T::kRowStep; })
+    return T::kRowStep;
+  else
+    return 1;
+}
+
+constexpr int kRowStep = row_step<Tile>();
+
 EMBEDGE_INLINE int round_up(int count, int multiple) { return (count + multiple - 1) / multiple * multiple; }
 
 static size_t packed_bytes(int inputs, int outputs) {
@@ -63,10 +74,12 @@ EMBEDGE_INLINE void finish_tile(const Rows& rows, int first, const Matrix& matri
 template <int kColumns, typename Finish>
 EMBEDGE_INLINE void multiply_panel(const Rows& rows, const Matrix& matrix, int column, const unsigned char* packed,
                                    Finish finish) {
-  // Tiles of about equal height.
+  // Tiles of about equal height, which but for the last one is a multiple of kRowStep.
   const int tiles = (rows.count + Tile::kRows - 1) / Tile::kRows;
+  const int steps = (rows.count + kRowStep - 1) / kRowStep;
   for (int tile = 0; tile < tiles; ++tile) {
-    const int first = rows.count * tile / tiles, count = rows.count * (tile + 1) / tiles - first;
+    const int first = steps * tile / tiles * kRowStep, stop = steps * (tile + 1) / tiles * kRowStep;
+    const int count = (stop < rows.count ? stop : rows.count) - first;
     switch (count) {
 #define EMBEDGE_TILE(height)                                                                    \
   case height:                                                                                  \

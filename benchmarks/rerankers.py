@@ -21,6 +21,7 @@ from benchmarks.checkpoints import minilm
 from benchmarks.machine import machine
 from benchmarks.quality import VARIANTS, print_goals
 from benchmarks.quality_goals import Figures, Goal
+from benchmarks.speed.tables import markdown
 from embedge import Embedder, Reranker
 from embedge_export import export
 
@@ -67,6 +68,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for goal in missed:
         print(f"rerankers: missed by {goal.missed_by:.6f}: {goal}", file=sys.stderr)
     return 1 if missed else 0
+
+
+def table(result: dict[str, Any]) -> str:
+    """A results file as lines of Markdown."""
+    figures = result["figures"]
+    int8, right = figures["int8"], figures["accuracy"]
+    each = int8["spearman_per_question"]
+    return markdown(
+        [
+            ("int8 against fp32", ""),
+            ("correlation of all scores", f"{int8['correlation_of_all']:.4f}"),
+            ("rank correlation (Spearman) of all scores", f"{int8['spearman_of_all']:.4f}"),
+            ("rank correlation within a question", f"{each['mean']:.4f} mean, {each['least']:.4f} min"),
+            ("questions with the same paragraph first", f"{int8['same_first']:.1f} %"),
+            (
+                "right paragraph first",
+                f"{right['fp32']:.1f} % fp32, {right['int8']:.1f} % int8, {right['embedder']:.1f} % the embedder alone",
+            ),
+        ]
+    )
 
 
 def first_half(data: datasets.Retrieval) -> datasets.Retrieval:

@@ -1,7 +1,10 @@
-"""`make isa`: a bundle of the trained MiniLM on this CPU and on emulated ones, and how far their vectors differ."""
+"""`make isa`: a bundle of the trained MiniLM on this CPU and on emulated ones, and how far their vectors differ.
 
+By the graphs for ``embedge-kernels`` they may not differ at all; ``--only-kernels`` leaves the rest out.
+"""
+
+import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -13,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.checkpoints import minilm
+from benchmarks.isa import kernels
 from benchmarks.isa.compare import Ran, Run, missed, rows, table
-from benchmarks.isa.cpus import EMULATED, NATIVE, Cpu, Python, python
+from benchmarks.isa.cpus import EMULATED, NATIVE, ChildFailed, Cpu, Python, python
 from benchmarks.isa.debian import MissingPart
 from benchmarks.isa.parts import emulator_version
 from benchmarks.machine import machine
@@ -23,16 +27,13 @@ from embedge_export import export
 _ROOT = Path(__file__).parents[2]
 _PLACE = _ROOT / ".isa"
 _RESULTS = _ROOT / "benchmarks" / "results" / "isa.json"
+_KERNELS_RESULTS = _RESULTS.with_name("isa-kernels.json")
 _CHILD = Path(__file__).with_name("child.py")
 
 # CPUs emulated at a time; each takes one real one.
 _SIDE_BY_SIDE = 2
 # Several times what the slowest takes.
 _LONGEST_SECONDS = 1200.0
-
-
-class ChildFailed(RuntimeError):
-    """The program failed on some CPU; the message is what it said last."""
 
 
 # Vectors of short texts have fewer roundings that even out.
@@ -56,34 +57,31 @@ def texts() -> list[str]:
     return [*(text.partition(". ")[0] if number % 2 else text for number, text in enumerate(passages)), *_SHORT]
 
 
-def run_child(cpu: Cpu, interpreter: Python, bundle: Path, out: Path) -> Run:
-    """Run the bundle on ``cpu``; ``out`` is where its files go.
+def run_child(cpu: Cpu, interpreter: Python, bundle: Path, listed: Path, out: Path) -> Run:
+    """Run the bundle on ``cpu``, for the texts in the file ``listed``; ``out`` is where its files go.
 
     Raises:
         ChildFailed: it ended with an error, or did not end.
     """
     out.mkdir()
-    listed = out / "texts.json"
-    listed.write_text(json.dumps(texts()), encoding="utf-8")
-    try:
-        done = interpreter.run(_CHILD, [str(bundle), str(listed), str(out)], _LONGEST_SECONDS)
-    except subprocess.TimeoutExpired as exc:
-        raise ChildFailed(f"no end after {exc.timeout:g} seconds") from exc
-    if done.returncode:
-        raise ChildFailed(f"exit status {done.returncode}\n{done.stderr.strip()[-2000:]}")
+    interpreter.run(_CHILD, [str(bundle), str(listed), str(out)], _LONGEST_SECONDS)
     report = json.loads((out / "report.json").read_text())
     ran = {name: Ran(np.load(out / f"{name}.npy"), **said) for name, said in report["ran"].items()}
     return Run(cpu, report["features"], report["versions"], report["exact_u8s8"], ran)
 
 
-def run_all(interpreters: Mapping[Cpu, Python], bundle: Path, work: Path) -> tuple[Run, list[Run], dict[str, str]]:
+def run_all(
+    interpreters: Mapping[Cpu, Python], bundle: Path, listed: Path, work: Path
+) -> tuple[Run, list[Run], dict[str, str]]:
     """The native run, the emulated ones, and the errors of those that failed by the CPU's name."""
     print("running natively", flush=True)
-    native = run_child(NATIVE, interpreters[NATIVE], bundle, work / NATIVE.name)
+    native = run_child(NATIVE, interpreters[NATIVE], bundle, listed, work / NATIVE.name)
     print(f"running {', '.join(cpu.name for cpu in EMULATED)}, {_SIDE_BY_SIDE} at a time", flush=True)
     runs, errors = [], {}
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        futures = {cpu: pool.submit(run_child, cpu, interpreters[cpu], bundle, work / cpu.name) for cpu in EMULATED}
+        futures = {
+            cpu: pool.submit(run_child, cpu, interpreters[cpu], bundle, listed, work / cpu.name) for cpu in EMULATED
+        }
         for cpu, future in futures.items():
             try:
                 runs.append(future.result())
@@ -111,28 +109,66 @@ def report(native: Run, runs: Sequence[Run], errors: Mapping[str, str], seconds:
         "rows": [asdict(row) for row in made],
         "missed": misses,
     }
-    _RESULTS.parent.mkdir(exist_ok=True)
-    _RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    _write(_RESULTS, results)
     print(f"\n{results['emulator']}; {seconds:.0f} seconds in all; written to {_RESULTS.relative_to(_ROOT)}")
     return misses
 
 
+def report_kernels(runs: Sequence[kernels.Ran], misses: Sequence[str], seconds: float) -> None:
+    """Print the table of the kernels, and write their results."""
+    print(f"\n{kernels.table(runs)}\n")
+    results = {
+        "machine": machine(),
+        "emulator": emulator_version(_PLACE),
+        "texts": len(texts()),
+        "seconds_in_all": round(seconds),
+        "rows": [
+            {"cpu": ran.asked.cpu.name, "emulator": ran.asked.cpu.emulator, "asked": ran.asked.isa}
+            | {"isa": ran.isa, "sha256": ran.sha256, "seconds": ran.seconds}
+            for ran in runs
+        ],
+        "missed": misses,
+    }
+    _write(_KERNELS_RESULTS, results)
+    print(
+        f"{len(texts())} texts in {seconds:.0f} seconds; written to {_KERNELS_RESULTS.relative_to(_ROOT)}", flush=True
+    )
+
+
+def _write(file: Path, results: Mapping[str, object]) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> int:
     """Run `make isa`; 1 if something missed its goal or was unavailable."""
+    parser = argparse.ArgumentParser(prog="make isa", description=__doc__)
+    parser.add_argument("--only-kernels", action="store_true", help="leave out ONNX Runtime's own operators")
+    only_kernels = parser.parse_args().only_kernels
     start = time.perf_counter()
     try:
         print(f"looking for the emulators and arm64 packages in {_PLACE.name}, or getting them", flush=True)
         # One after the other, since they share most of what they need.
         interpreters = {cpu: python(cpu, _PLACE) for cpu in (NATIVE, *EMULATED)}
         with tempfile.TemporaryDirectory() as name:
+            work = Path(name)
             print("exporting all-MiniLM-L6-v2", flush=True)
-            bundle = Path(name, "bundle")
+            # One whose last layer is computed for the first tokens alone, and one that is computed whole.
+            bundle, cls = work / "mean", work / "cls"
             export(minilm(), bundle, precision=["int8", "fp32"])
-            native, runs, errors = run_all(interpreters, bundle, Path(name))
+            export(minilm(), cls, pooling="cls")
+            listed = work / "texts.json"
+            listed.write_text(json.dumps(texts()), encoding="utf-8")
+            print("running the kernels", flush=True)
+            began = time.perf_counter()
+            ran, misses = kernels.run_all(interpreters, [bundle, cls], listed, work, _SIDE_BY_SIDE)
+            report_kernels(ran, misses, time.perf_counter() - began)
+            if not only_kernels:
+                native, runs, errors = run_all(interpreters, bundle, listed, work)
+                misses += report(native, runs, errors, time.perf_counter() - start)
     except (MissingPart, ChildFailed) as exc:
         print(f"make isa: {exc}", file=sys.stderr)
         return 1
-    misses = report(native, runs, errors, time.perf_counter() - start)
     for miss in misses:
         print(f"missed: {miss}", file=sys.stderr)
     return 1 if misses else 0

@@ -9,18 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.isa.parts import arm64_system, arm64_wheels, emulators, make_once
+from benchmarks.isa.parts import arm64_system, arm64_wheels, emulators, kernels, make_once
 
 _RUNTIME = Path(__file__).parents[2] / "runtime"
 
 
+class ChildFailed(RuntimeError):
+    """The program failed on some CPU; the message is what it said last."""
+
+
 @dataclass(frozen=True)
 class Cpu:
-    """A CPU by its name in qemu, and whether products of unsigned by signed 8-bit numbers are exact on it, if known."""
+    """A CPU by its name in qemu, whether products of unsigned by signed 8-bit numbers are exact on it, if known, and
+    the instruction set that ``embedge-kernels`` takes on it, empty where it is not known.
+    """
 
     name: str
     machine: Literal["native", "x86_64", "aarch64"]
     exact_u8s8: bool | None
+    isa: str = ""
     implementer: str = ""
     part: str = ""
 
@@ -35,11 +42,11 @@ NATIVE = Cpu("native", "native", exact_u8s8=None)
 # AVX2 machine with another name. Of the three for ARM, the first has no dot products of 8-bit integers, the second
 # SDOT and UDOT, the last, which is everything that qemu knows, also the matrix products of i8mm.
 EMULATED = (
-    Cpu("max", "aarch64", exact_u8s8=True, implementer="0x00", part="0x051"),
-    Cpu("cortex-a76", "aarch64", exact_u8s8=True, implementer="0x41", part="0xd0b"),
-    Cpu("cortex-a53", "aarch64", exact_u8s8=True, implementer="0x41", part="0xd03"),
-    Cpu("Haswell", "x86_64", exact_u8s8=False),
-    Cpu("Skylake-Server", "x86_64", exact_u8s8=False),
+    Cpu("max", "aarch64", exact_u8s8=True, isa="neon_i8mm", implementer="0x00", part="0x051"),
+    Cpu("cortex-a76", "aarch64", exact_u8s8=True, isa="neon_dotprod", implementer="0x41", part="0xd0b"),
+    Cpu("cortex-a53", "aarch64", exact_u8s8=True, isa="neon", implementer="0x41", part="0xd03"),
+    Cpu("Haswell", "x86_64", exact_u8s8=False, isa="avx2"),
+    Cpu("Skylake-Server", "x86_64", exact_u8s8=False, isa="avx2"),
 )
 
 _CPUINFO = """\
@@ -60,25 +67,40 @@ class Python:
     command: Sequence[str]
     path: Sequence[Path]
 
-    def run(self, script: Path, arguments: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
-        """Run ``script``, for so many ``seconds`` at the most."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "QEMU"))}
+    def run(self, script: Path, arguments: Sequence[str], seconds: float, isa: str = "") -> None:
+        """Run ``script``, for so many ``seconds`` at the most; ``isa`` is what ``EMBEDGE_ISA`` asks the kernels for.
+
+        Raises:
+            ChildFailed: it ended with an error, or did not end.
+        """
+        left_out = ("PYTHON", "QEMU", "EMBEDGE")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
         environment["PYTHONPATH"] = os.pathsep.join(map(str, self.path))
+        environment["EMBEDGE_ISA"] = isa
         # The interpreters share the sources, not what they compile them to.
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
         command = [*self.command, "-s", "-P", str(script), *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds)
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds)
+        except subprocess.TimeoutExpired as exc:
+            raise ChildFailed(f"no end after {exc.timeout:g} seconds") from exc
+        if done.returncode:
+            raise ChildFailed(f"exit status {done.returncode}\n{done.stderr.strip()[-2000:]}")
 
 
 def python(cpu: Cpu, place: Path) -> Python:
     """A Python on ``cpu``; what it takes is got into ``place`` when it is not there.
 
     Raises:
-        MissingPart: it is unavailable.
+        MissingPart: it is unavailable, or the kernels can't be compiled.
     """
     # Not the virtual environment's link: under emulation Python does not find the environment by it.
     here = str(Path(sys.executable).resolve())
-    installed = [_RUNTIME, *map(Path, sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}))]
+    installed = [
+        kernels(place),
+        _RUNTIME,
+        *map(Path, sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})),
+    ]
     if cpu.machine == "native":
         return Python([here], installed)
     emulator = [str(emulators(place) / cpu.emulator), "-cpu", cpu.name]
@@ -86,9 +108,8 @@ def python(cpu: Cpu, place: Path) -> Python:
         return Python([*emulator, here], installed)
     system = arm64_system(place)
     root = make_once(place / f"arm64-{cpu.name}", f"{cpu} {_CPUINFO}", lambda into: _add_cpuinfo(cpu, system, into))
-    return Python(
-        [*emulator, "-L", str(root), str(system / "usr/bin/python3")], [_RUNTIME, arm64_wheels(place, system)]
-    )
+    command = [*emulator, "-L", str(root), str(system / "usr/bin/python3")]
+    return Python(command, [kernels(place, "aarch64-linux-gnu.2.17"), _RUNTIME, arm64_wheels(place, system)])
 
 
 def _add_cpuinfo(cpu: Cpu, system: Path, root: Path) -> None:

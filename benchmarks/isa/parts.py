@@ -1,11 +1,16 @@
-"""What the emulation needs, got once into ``.isa``: the emulators, an arm64 system with Python, and arm64 wheels."""
+"""What the emulation needs, got once into ``.isa``: the emulators, an arm64 system with Python, arm64 wheels, and the
+kernels.
+"""
 
+import hashlib
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +24,8 @@ _ARM64_PACKAGES = ("python3-minimal", "libpython3-stdlib", "libstdc++6")
 _WHEELS = ("numpy", "onnxruntime", "tokenizers")
 # Debian 12 has glibc 2.36; the older a wheel's glibc, the better.
 _WHEEL_PLATFORMS = ("manylinux2014_aarch64", *(f"manylinux_2_{minor}_aarch64" for minor in range(17, 37)))
+
+_KERNELS = Path(__file__).parents[2] / "runtime" / "kernels"
 
 _MADE_OF = "made-of"
 
@@ -84,3 +91,26 @@ def arm64_wheels(place: Path, system: Path) -> Path:
             raise MissingPart(f"pip has no {' '.join(wheels)} for {interpreter} on arm64:\n{done.stderr.strip()}")
 
     return make_once(place / "wheels", f"{interpreter} {' '.join(wheels)}", build)
+
+
+def kernels(place: Path, target: str = "") -> Path:
+    """A directory with the package ``embedge_kernels`` as its sources are now, for a platform by zig's name of it.
+
+    Without one, for this machine.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for path in _KERNELS.rglob("*") if path.is_file() and path.suffix != ".pyc"):
+        digest.update(b"%s\0%s\0" % (os.fsencode(path.relative_to(_KERNELS)), path.read_bytes()))
+
+    def build(into: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=into.parent) as name:
+            command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", name]
+            environment = {**os.environ, "EMBEDGE_KERNELS_TARGET": target}
+            done = subprocess.run(command, cwd=_KERNELS, env=environment, capture_output=True, text=True)
+            if done.returncode:
+                raise MissingPart(f"the kernels can't be compiled:\n{done.stdout}{done.stderr}")
+            (wheel,) = Path(name).glob("*.whl")
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(into)
+
+    return make_once(place / f"kernels-{target or 'native'}", digest.hexdigest(), build)

@@ -1,6 +1,6 @@
 """Time every contender in turn: fresh processes, interleaved rounds, the same threads, texts and checkpoint.
 
-``python -m benchmarks.speed`` for all of them; ``--quick`` for four, tuned, in five minutes; ``--only NAME,...`` while
+``python -m benchmarks.speed`` for all of them; ``--quick`` for five, tuned, in six minutes; ``--only NAME,...`` while
 working. These two write nothing.
 """
 
@@ -24,7 +24,7 @@ from benchmarks.speed.runner import contender_names
 from benchmarks.speed.tables import print_speed
 
 RESULTS = ROOT / "benchmarks" / "results"
-_QUICK = ("embedge_int8", "fastembed_int8", "ort_dynamic", "openvino_int8")
+_QUICK = ("embedge_kernels", "embedge_int8", "fastembed_int8", "ort_dynamic", "openvino_int8")
 # The vectors of the others are compared with these; torch's own are as far from embedge's fp32 as rounding goes.
 _REFERENCE = ("st_torch", "embedge_fp32")
 

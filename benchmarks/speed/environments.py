@@ -26,7 +26,9 @@ def python_of(name: str) -> Path:
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     if name.startswith("embedge"):
         # Not editable, so that what is measured is what a user installs; it changes with every edit.
-        sources = [ROOT / "pyproject.toml", *sorted((ROOT / "runtime" / "embedge").glob("**/*.*[!c]"))]
+        trees = ("embedge", "kernels") if "kernels" in name else ("embedge",)
+        sources = [ROOT / "pyproject.toml"]
+        sources += sorted(path for tree in trees for path in (ROOT / "runtime" / tree).glob("**/*.*[!c]"))
         digest += hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     if stamp.is_file() and stamp.read_text() == digest:
         return python

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.isa import debian
+from benchmarks.isa import debian, kernels
 from benchmarks.isa.__main__ import texts
 from benchmarks.isa.compare import LEAST_FINGERPRINT, Ran, Run, missed, rows, table
 from benchmarks.isa.cpus import EMULATED, NATIVE, Cpu
@@ -168,3 +168,47 @@ def test_the_results_that_are_kept_miss_nothing_and_are_within_what_fingerprints
     for row in results["rows"]:
         assert row["graphs_agree"]
         assert row["native_min"] >= LEAST_FINGERPRINT[row["variant"]]
+
+
+BEST = kernels.Ran(kernels.REFERENCE, "avx512_vnni", {"mean": "1", "cls": "2"}, 1.0)
+
+
+def kernels_ran(cpu: Cpu, isa: str, *, asked: str = "", **sha256: str) -> kernels.Ran:
+    """What the kernels gave on ``cpu``."""
+    return kernels.Ran(kernels.Asked(cpu, asked), isa, {**BEST.sha256, **sha256}, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("ran", "told"),
+    [
+        (kernels_ran(ARM, "neon_dotprod"), []),
+        (kernels_ran(NATIVE, "scalar", asked="scalar"), []),
+        (kernels_ran(ARM, "scalar"), ["cortex-a76 (qemu-aarch64) ran scalar, not neon_dotprod"]),
+        (kernels_ran(NATIVE, "avx2", asked="scalar"), ["native (none) asked for scalar ran avx2, not scalar"]),
+        (
+            kernels_ran(HASWELL, "avx2", cls="3"),
+            ["Haswell (qemu-x86_64): avx2 gives other bits for cls than avx512_vnni natively"],
+        ),
+    ],
+)
+def test_kernels_must_give_the_native_bits_by_the_right_instructions(ran: kernels.Ran, told: list[str]) -> None:
+    assert kernels.missed(BEST, BEST) == []
+    assert kernels.missed(ran, BEST) == [f"kernels: {miss}" for miss in told]
+
+
+def test_the_table_of_the_kernels_says_whose_bits_are_others() -> None:
+    lines = kernels.table([BEST, kernels_ran(HASWELL, "avx2", cls="3")]).splitlines()
+    assert [line.split() for line in lines] == [
+        ["CPU", "emulator", "kernels", "mean", "cls", "CPU", "seconds"],
+        ["native", "none", "avx512_vnni", "same", "bits", "same", "bits", "1.0"],
+        ["Haswell", "qemu-x86_64", "avx2", "same", "bits", "OTHER", "2.0"],
+    ]
+
+
+def test_the_kernels_gave_the_same_bits_by_all_instruction_sets_in_the_results_that_are_kept() -> None:
+    results = json.loads((ROOT / "benchmarks" / "results" / "isa-kernels.json").read_text())
+    assert results["missed"] == []
+    rows = results["rows"]
+    assert {"scalar", "avx2", "neon", "neon_dotprod", "neon_i8mm"} <= {row["isa"] for row in rows}
+    assert {row["cpu"] for row in rows} == {cpu.name for cpu in (NATIVE, *EMULATED)}
+    assert all(row["sha256"] == rows[0]["sha256"] and len(row["sha256"]) == 2 for row in rows)

@@ -35,7 +35,7 @@ def test_no_paragraph_that_is_measured_calibrates_a_contender() -> None:
 
 def test_every_contender_names_what_the_runner_reads() -> None:
     names = contender_names()
-    assert len(names) == 12
+    assert len(names) == 13
     for name in names:
         constants = constants_of(name)
         assert {"LABEL", "ENVIRONMENT", "PACKAGES", "FILES", "PREPARED_BY", "THREAD_SAFE"} <= set(constants)
@@ -168,6 +168,17 @@ def test_goals_are_ratios_to_the_tuned_peers_and_say_which_are_missed() -> None:
     assert found["throughput of the corpus, to OpenVINO int8"] == (None, False)
 
 
+def test_the_kernels_have_goals_of_their_own_where_they_were_measured() -> None:
+    stock = results()["contenders"]
+    found = {goal["goal"]: goal for goal in goals.goals({**stock, "kernels": contender("embedge_kernels", 2.0, 99.0)})}
+    latency = found[
+        "with the kernels, latency of a query of 8 tokens, to the best peer (fastembed int8, tuned (batch 8))"
+    ]
+    assert (latency["ratio"], latency["bound"], latency["met"]) == (0.4, "<= 0.60", True)
+    assert found["with the kernels, throughput of the corpus, to llama.cpp Q8_0"]["ratio"] is None
+    assert not any("kernels" in goal["goal"] for goal in goals.goals(stock))
+
+
 def test_the_table_shows_what_failed_and_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     tables.print_speed(results())
     printed = capsys.readouterr().out
@@ -192,7 +203,7 @@ def test_a_page_is_filled_between_its_marks_and_nowhere_else() -> None:
         publish.filled(page, "z", "new")
 
 
-@pytest.mark.parametrize("page", [publish.README, publish.DOCS], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", publish.PAGES, ids=lambda page: page.name)
 def test_the_tables_are_those_of_the_results(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert publish.published(text, publish.speed_results(), publish.RESULTS) == text

@@ -130,7 +130,9 @@ def test_the_wheel_has_the_files_that_are_not_code(names: list[str]) -> None:
 
 def test_the_wheel_has_every_module_of_the_source_tree(names: list[str]) -> None:
     modules = [
-        path.relative_to(tree).as_posix() for tree in (ROOT / "runtime", ROOT / "export") for path in tree.rglob("*.py")
+        path.relative_to(tree).as_posix()
+        for tree, package in ((ROOT / "runtime", "embedge"), (ROOT / "export", "embedge_export"))
+        for path in (tree / package).rglob("*.py")
     ]
     assert len(modules) > 20
     assert set(modules) <= set(names)

@@ -9,7 +9,7 @@ DATA ?= ../shared/data
 # What the kernels are made of.
 KERNELS := $(shell find runtime/kernels -type f -not -path "*/__pycache__/*")
 
-.PHONY: demo check test clients wheels wheels-test sanitize docs parity quality isa isa-test start costs sizes bench bench-quick bench-server bench-cuda clean
+.PHONY: demo check test clients wheels wheels-test sanitize docs parity quality isa isa-test start costs kernels sizes bench bench-quick bench-server bench-cuda clean
 
 demo: .venv/export  ## export a model and search the passages of examples/ (MODEL=BAAI/bge-small-en for another one)
 	$(VENV)/python examples/demo.py $(MODEL)
@@ -51,6 +51,10 @@ start: .venv/dev  ## a cold start by step and its memory, into benchmarks/result
 costs: .venv/dev  ## an export by step and the operators of a run, into benchmarks/results
 	$(VENV)/python -m benchmarks.export_cost
 	$(VENV)/python -m benchmarks.operators
+
+kernels: .venv/dev  ## the kernels against ONNX Runtime's on one thread, into benchmarks/results and the docs
+	$(VENV)/python -m benchmarks.kernels
+	$(VENV)/python -m benchmarks.speed.publish
 
 sizes: .venv/dev  ## what models of each size cost, into benchmarks/results; 45 minutes and 20 GB of memory
 	$(VENV)/python -m benchmarks.sizes

@@ -16,14 +16,14 @@ def goals(contenders: dict[str, Any]) -> list[dict[str, Any]]:
     tuned = {values["contender"]: values for values in contenders.values() if values["tuned"]}
     peers = {name: values for name, values in tuned.items() if not name.startswith("embedge")}
     judged = []
-    for ours, at_most in {_STOCK: 0.75, **({_KERNELS: 0.6} if _KERNELS in tuned else {})}.items():
+    for ours, limit in {_STOCK: 0.75, **({_KERNELS: 0.6} if _KERNELS in tuned else {})}.items():
         by = "with the kernels, " if ours == _KERNELS else ""
         for tokens in (8, 16, 32):
             latency = (f"query_{tokens}", "p50_ms")
             best = min(peers, key=lambda name: _at(peers[name], latency)["median"], default="")
             label = f" ({peers[best]['label']})" if best else ""
             what = f"{by}latency of a query of {tokens} tokens, to the best peer{label}"
-            judged.append(_judge(what, tuned, ours, best, latency, at_most=at_most))
+            judged.append(_judge(what, tuned, ours, best, latency, at_most=limit))
     others: tuple[tuple[str, str, tuple[str, ...], float | None, float | None], ...] = (
         ("throughput of the corpus, to fastembed int8", "fastembed_int8", ("corpus", "texts_per_s"), None, 3.0),
         ("cold start, to fastembed int8", "fastembed_int8", ("cold_start_s",), 0.3, None),

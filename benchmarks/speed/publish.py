@@ -13,13 +13,15 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 from benchmarks import export_cost, operators, rerankers, sizes, start
+from benchmarks.kernels import __main__ as kernels
 from benchmarks.server import tables as server
 from benchmarks.speed import rerank, tables
 from benchmarks.speed.environments import ROOT
 from benchmarks.speed.tables import figure_text
 
 RESULTS = ROOT / "benchmarks" / "results"
-README, DOCS, RERANKING = ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "reranking.md"
+README, DOCS = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
+PAGES = (README, DOCS, ROOT / "docs" / "reranking.md", ROOT / "docs" / "kernels.md")
 _OURS, _TUNED, _DEFAULT = "#0b6e4f", "#52606d", "#c3cbd3"
 _END = "<!-- end -->"
 
@@ -41,7 +43,7 @@ def main() -> None:
     for speed in speeds:
         _save(_bars(speed["contenders"]), f"speed-{speed['conditions']['kind']}.svg")
     _save(_growth(_read(RESULTS / "growth.json")), "growth.svg")
-    for page in (README, DOCS, RERANKING):
+    for page in PAGES:
         page.write_text(published(page.read_text(encoding="utf-8"), speeds, RESULTS), encoding="utf-8")
 
 
@@ -61,6 +63,9 @@ def published(page: str, speeds: list[dict[str, Any]], results: Path) -> str:
             rerank.table(_read(path)) for path in sorted(results.glob("rerankers-*.json"), reverse=True)
         ),
         "reranker quality": lambda: rerankers.table(_read(results / "reranker-quality.json")),
+        "kernels": lambda: "\n".join(
+            kernels.table(_read(path)) for path in sorted(results.glob("kernels-*.json"), reverse=True)
+        ),
         "sizes": lambda: sizes.table(_read(results / "sizes.json")),
         "server": lambda: server.table(_read(results / "server.json")),
         "operators": lambda: operators.table(_read(results / "operators.json")),

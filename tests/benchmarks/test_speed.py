@@ -203,7 +203,7 @@ def test_a_page_is_filled_between_its_marks_and_nowhere_else() -> None:
         publish.filled(page, "z", "new")
 
 
-@pytest.mark.parametrize("page", [publish.README, publish.DOCS, publish.RERANKING], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", publish.PAGES, ids=lambda page: page.name)
 def test_the_tables_are_those_of_the_results(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert publish.published(text, publish.speed_results(), publish.RESULTS) == text

@@ -123,3 +123,15 @@ def test_another_instruction_set_that_is_not_there_is_told_of(bundle: Path) -> N
     loaded, told = run(environment, LOAD, bundle, 1)
     assert loaded == vectors_of_stock(bundle)
     assert "mmx" in told
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("isa", ["avx512_vnni", "avx_vnni", "avx2", "neon_i8mm", "neon_dotprod", "neon", "scalar"])
+def test_instruction_sets_give_the_same_bits(bundle: Path, isa: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    loaded, *told = run({**environment, "EMBEDGE_ISA": isa}, LOAD, bundle, 1)
+    if told:
+        pytest.skip(told[0])
+    assert f"({isa})" in loaded
+    (usual,) = run(environment, LOAD, bundle, 1)
+    assert loaded.split()[-1] == usual.split()[-1]

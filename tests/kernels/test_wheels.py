@@ -1,6 +1,7 @@
 """The wheel of the kernels for this machine: its bytes, its files, its symbols, and that pip installs it."""
 
 import ctypes
+import itertools
 import json
 import os
 import re
@@ -14,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import recipe
-from recipe import EXPORTS, TARGETS, CannotCompile, compile_library, native_target
-from symbols import read_symbols
+from recipe import EXPORTS, TARGETS, CannotCompile, compile_library, compile_sources, native_target
+from symbols import read_symbols, read_weak
 from tests.cases import ROOT
 from wheels import BadWheel, build_wheel, check_paths, check_symbols
 
@@ -109,6 +110,18 @@ def test_a_name_too_many_is_found_on_every_platform(
     assert "hidden" not in read_symbols(library).exports
     with pytest.raises(BadWheel, match="offers too_many, not RegisterCustomOps"):
         check_symbols(target, library)
+
+
+def test_no_function_of_an_instruction_set_stands_in_for_anothers(tmp_path: Path) -> None:
+    """Two files' weak functions of one name become either's: it may be the one that this CPU can't run."""
+    target = native_target()
+    if "linux" not in target.triple:
+        pytest.skip("reads object files of Linux")
+    weak = {made.name: read_weak(made) for made in compile_sources(target, tmp_path)}
+    assert any(weak.values())
+    for name, others in itertools.permutations(weak, 2):
+        if name.startswith("isa_"):
+            assert weak[name].isdisjoint(weak[others]), f"{name} and {others}"
 
 
 def test_a_warning_of_the_compiler_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ def test_a_bundle_replaced_under_a_loaded_embedder_is_never_mixed_in(
 ) -> None:
     """Its second session is made later than its first, and would be made of the new weights."""
     export(make_checkpoint("first"), tmp_path / "bundle")
-    with Embedder.load(tmp_path / "bundle") as model:
+    with start_form(tmp_path / "bundle", "unsigned", threads=2) as model:
         model.embed_query("made at once")
         export(make_checkpoint("second", layer_norm_eps=0.1), tmp_path / "bundle", force=True)
         with pytest.raises(BundleCorrupt, match="replaced or removed after the bundle was loaded"):
@@ -33,7 +33,7 @@ def test_a_bundle_replaced_under_a_loaded_embedder_is_never_mixed_in(
 
 def test_a_removed_bundle_is_told(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     export(make_checkpoint(), tmp_path / "bundle")
-    with Embedder.load(tmp_path / "bundle") as model:
+    with start_form(tmp_path / "bundle", "unsigned", threads=2) as model:
         shutil.rmtree(tmp_path / "bundle")
         model.embed_query("the first session has its weights mapped")
         with pytest.raises(BundleCorrupt, match="removed"):

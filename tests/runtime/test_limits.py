@@ -81,9 +81,10 @@ for _ in range(2):
 
 def test_too_little_memory_is_told_in_one_line(bge_small: Path) -> None:
     code = """
-import resource, sys
+import os, resource, sys
 from embedge import Embedder, ProviderError
 
+os.environ["EMBEDGE_KERNELS"] = "0"  # whose session is made at once
 model = Embedder.load(sys.argv[1], threads=1)
 few = model.embed_query("runs without packed weights")
 texts = ["word " * 500] * 16

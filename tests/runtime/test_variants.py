@@ -81,9 +81,11 @@ def test_both_forms_give_the_same_bits_exactly_where_the_probe_says_so(bundle: P
     assert same == capabilities().exact_u8s8
 
 
-def test_what_is_loaded_has_the_bits_of_unsigned_weights(bundle: Path, model: Embedder, passages: list[str]) -> None:
+def test_what_is_loaded_without_kernels_has_the_bits_of_unsigned_weights(bundle: Path, passages: list[str]) -> None:
     texts = [*passages[:20], "", "okay thanks"]
-    with start_form(bundle, "unsigned", threads=2) as unsigned:
+    opened = Bundle.open(bundle)
+    choice = choose(opened.manifest.variants, "int8", CPU, capabilities()._replace(kernels=False))
+    with Embedder.start(opened, choice) as model, start_form(bundle, "unsigned", threads=2) as unsigned:
         assert model.embed(texts).tobytes() == unsigned.embed(texts).tobytes()
         assert model.embed_query("a text").tobytes() == unsigned.embed_query("a text").tobytes()
 

@@ -173,6 +173,11 @@ def test_info_is_what_teis_clients_read(client: httpx.Client, model: Embedder) -
     assert info["fingerprint"].startswith("int8-")
 
 
+def test_info_and_metrics_say_which_kernels_run(client: httpx.Client, model: Embedder) -> None:
+    assert client.get("/info").json()["models"][0]["kernels"] == model.kernels
+    assert f'kernels="{model.kernels or ""}"' in client.get("/metrics").text
+
+
 def test_health_is_an_empty_200(client: httpx.Client) -> None:
     assert (client.get("/health").status_code, client.get("/health").content) == (200, b"")
 

@@ -1,7 +1,7 @@
 """An int8 encoder as a graph of the operators in ``embedge-kernels``: one for each layer.
 
 ``input_ids`` ``(tokens,)`` int64, those of all texts joined end to end; ``offsets`` ``(texts + 1,)`` int64, where each
-text begins and the last one ends; ``spread`` ``()`` int64, 1 to use all threads -> ``embedding`` ``(texts,
+text begins and the last one ends; ``spread`` ``()`` int64, over how many threads a run goes -> ``embedding`` ``(texts,
 dimensions)``. The operators are described in ``runtime/kernels``. Between them lie rows of mean 0 and variance 1: each
 reads them by the LayerNorm's weight and bias that it needs, folded for a product or plain for the residual.
 

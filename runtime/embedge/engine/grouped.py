@@ -46,8 +46,8 @@ class Planner(Protocol):
 class Inputs(Protocol):
     """What a run takes, by the names of the graph's inputs."""
 
-    def __call__(self, texts: Sequence[Sequence[int]], *, spread: bool) -> dict[str, npt.NDArray[np.int64]]:
-        """For a group of ``texts``, ``spread`` over all threads or not."""
+    def __call__(self, texts: Sequence[Sequence[int]], *, spread: int) -> dict[str, npt.NDArray[np.int64]]:
+        """For a group of ``texts``, ``spread`` over so many threads."""
 
 
 class Grouping(NamedTuple):
@@ -99,7 +99,9 @@ class GroupedEngine:
             lengths = [len(text) for text in texts]
             session = self._sessions.get(sum(lengths), spread=spread or self._grouping.asks_to_spread)
             with failures_told(len(texts), max(lengths)):
-                vectors[group] = session.run(None, self._grouping.inputs(texts, spread=spread))[0]
+                vectors[group] = session.run(None, self._grouping.inputs(texts, spread=self._threads if spread else 1))[
+                    0
+                ]
 
         def run_in_slot(group: list[int]) -> None:
             native(lambda: self._slots.run(lambda: run_group(group)))

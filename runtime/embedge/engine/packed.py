@@ -15,7 +15,7 @@ from embedge.engine.grouped import Grouping
 from embedge.engine.plan import plan_packed
 
 
-def _inputs(texts: Sequence[Sequence[int]], *, spread: bool) -> dict[str, npt.NDArray[np.int64]]:
+def _inputs(texts: Sequence[Sequence[int]], *, spread: int) -> dict[str, npt.NDArray[np.int64]]:
     offsets = list(itertools.accumulate(map(len, texts), initial=0))
     ids = np.fromiter(itertools.chain.from_iterable(texts), np.int64, offsets[-1])
     return {"input_ids": ids, "offsets": np.array(offsets, np.int64), "spread": np.array(spread, np.int64)}

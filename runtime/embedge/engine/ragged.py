@@ -9,7 +9,7 @@ from embedge.engine.grouped import Grouping
 from embedge.engine.plan import plan
 
 
-def _inputs(texts: Sequence[Sequence[int]], *, spread: bool) -> dict[str, npt.NDArray[np.int64]]:
+def _inputs(texts: Sequence[Sequence[int]], *, spread: int) -> dict[str, npt.NDArray[np.int64]]:
     return {"input_ids": np.array(texts, np.int64)}
 
 

@@ -110,8 +110,8 @@ def native_target() -> Target:
     raise CannotCompile(f"there are no kernels for {machine}-{system}: use embedge without embedge-kernels")
 
 
-def compile_library(target: Target, directory: Path) -> Path:
-    """Compile the library of ``target`` into ``directory``, and return its path.
+def compile_sources(target: Target, directory: Path) -> list[Path]:
+    """Compile the sources of ``target``, side by side, into object files in ``directory``.
 
     Raises:
         CannotCompile: a source is missing, or the compiler finds fault with one.
@@ -119,21 +119,46 @@ def compile_library(target: Target, directory: Path) -> Path:
     for name in target.sources:
         if not (SOURCES / name).is_file():
             raise CannotCompile(f"{target.triple} is made of src/{name}, which is missing")
+    objects = [(directory / source).with_suffix(".o") for source in target.sources]
+    commands = [
+        [*COMPILE, *target.relocatable, *flags, "-c", source, "-o", str(made)]
+        for (source, flags), made in zip(target.sources.items(), objects, strict=True)
+    ]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for compiled in [pool.submit(_zig, "c++", target, command, directory) for command in commands]:
+            compiled.result()
+    return objects
+
+
+def compile_library(target: Target, directory: Path) -> Path:
+    """Compile the library of ``target`` into ``directory``, and return its path.
+
+    Raises:
+        CannotCompile: a source is missing, or the compiler finds fault with one.
+    """
     library = directory / target.library
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        objects = [str((place / source).with_suffix(".o")) for source in target.sources]
-        commands = [
-            [*COMPILE, *target.relocatable, *flags, "-c", source, "-o", made]
-            for (source, flags), made in zip(target.sources.items(), objects, strict=True)
-        ]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for compiled in [pool.submit(_zig, "c++", target, command, place) for command in commands]:
-                compiled.result()
+        objects = map(str, compile_sources(target, place))
         # As C, since the code needs nothing of the C++ library but headers.
         _zig("cc", target, ["-shared", "-s", "-o", str(place / target.library), *objects, *target.link], place)
         library.write_bytes((place / target.library).read_bytes())
     return library
+
+
+def compile_program(source: Path, directory: Path) -> Path:
+    """Compile a program of ``source`` and the kernels for this machine into ``directory``, and return its path.
+
+    Raises:
+        CannotCompile: the platform has no kernels, or the compiler finds fault with a source.
+    """
+    target = native_target()
+    program = directory / source.stem
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        objects = map(str, compile_sources(target, place))
+        _zig("c++", target, [*STRICT, "-I.", str(source.absolute()), *objects, "-o", str(program)], place)
+    return program
 
 
 def _zig(command: str, target: Target, arguments: Sequence[str], cache: Path) -> None:

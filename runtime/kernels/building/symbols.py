@@ -32,17 +32,34 @@ def read_symbols(library: Path) -> Symbols:
     raise ValueError(f"{library} is no ELF, Mach-O or PE file of 64 bits")
 
 
+def read_weak(made: Path) -> set[str]:
+    """The functions in an ELF object file of which the linker takes any file's: inline ones, mostly."""
+    data = made.read_bytes()
+    weak = set()
+    for kind, offset, length, link in _sections(data):
+        if kind == 2:  # SHT_SYMTAB
+            for entry in range(offset, offset + length, 24):
+                name, info, section = struct.unpack_from("<IBxH", data, entry)
+                if section and info >> 4 == 2:  # defined here, and weak
+                    weak.add(_text(data, _sections(data)[link][1] + name))
+    return weak
+
+
 def _text(data: bytes, offset: int) -> str:
     return data[offset : data.index(b"\0", offset)].decode()
 
 
-def _elf(data: bytes) -> tuple[list[str], list[str]]:
+def _sections(data: bytes) -> list[tuple[int, int, int, int]]:
+    """Of each section of an ELF file: type, offset, length, and the number of the section with its names."""
     at, size, count = struct.unpack_from("<Q", data, 40)[0], *struct.unpack_from("<HH", data, 58)
-    # Of each section: type, offset, length, and the number of the section with its names.
-    sections = [
+    return [
         (kind, offset, length, link)
         for kind, offset, length, link in (struct.unpack_from("<4xI16xQQI", data, at + i * size) for i in range(count))
     ]
+
+
+def _elf(data: bytes) -> tuple[list[str], list[str]]:
+    sections = _sections(data)
     exports, needs = [], []
     for kind, offset, length, link in sections:
         if kind == 11:  # SHT_DYNSYM

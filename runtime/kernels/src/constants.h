@@ -3,6 +3,10 @@
 
 #include <cstddef>
 
+#ifdef __FAST_MATH__
+#error "the kernels' arithmetic is exact: compile without -ffast-math, and with -ffp-contract=off"
+#endif
+
 namespace embedge {
 
 // Sums along a row are 16 partial ones, of every 16th number, added in halves: 0 + 8, 1 + 9, ..., then 0 + 4, and so on.
@@ -25,7 +29,7 @@ constexpr float kLn2High = 0x1.62e4p-1F;
 constexpr float kLn2Low = 0x1.7f7d1cp-20F;
 constexpr float kExp[] = {0x1.fffdacp-2F, 0x1.555436p-3F, 0x1.574502p-5F, 0x1.126fdep-7F};
 
-// The normal distribution: Phi(x) = 1/2 + x p(s x^2 - 1) for |x| <= 5.25, where it is 1 to 8e-8.
+// The normal distribution: Phi(x) = 1/2 + x p(s x^2 - 1) for |x| <= 5.25, beyond which it is 1 (or 0) to 8e-8.
 constexpr float kPhiEnd = 5.25F;
 constexpr float kPhiScale = 0x1.293726p-4F;
 constexpr float kPhi[] = {0x1.13c84p-3F,  -0x1.12f312p-4F, 0x1.96bc98p-5F, -0x1.45e51ep-5F, 0x1.05e1b8p-5F,

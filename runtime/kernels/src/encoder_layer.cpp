@@ -193,8 +193,9 @@ void read_attributes(Kernel& kernel, const ort::KernelInfo* info, Failure& failu
   else
     return failure.set("activation is '%s'; it may be gelu, gelu_tanh or relu", activation);
   if (zero_point < 0 || zero_point > 254) return failure.set("zero_point is %lld", (long long)zero_point);
-  if (!(rounding.smallest_scale > 0.0F) || !is_finite(rounding.smallest_scale) || !(layer.epsilon >= 0.0F))
-    return failure.set("smallest_scale must be a positive number, and epsilon not negative");
+  // 1 / smallest_scale must be finite.
+  if (!(rounding.smallest_scale >= 0x1p-126F) || !is_finite(rounding.smallest_scale) || !(layer.epsilon >= 0.0F))
+    return failure.set("smallest_scale must be at least 2^-126, and epsilon not negative");
   rounding.zero_point = static_cast<int>(zero_point);
   layer.heads = static_cast<int>(heads < 0 || heads > kMostInputs ? 0 : heads);
   layer.first_only = first_only != 0;
@@ -348,10 +349,12 @@ void run(const Kernel& kernel, ort::KernelContext* context, Failure& failure) {
 }  // namespace
 
 ort::Status* create_layer(const ort::CustomOp*, const ort::Table* table, const ort::KernelInfo* info, void** made) {
-  auto* memory = malloc(sizeof(Kernel));
   const ort::Api api(table);
+  const Kernels* kernels = find_kernels();
+  if (!kernels) return api.create_status(ort::kInvalidArgument, kNoKernels);
+  auto* memory = malloc(sizeof(Kernel));
   if (!memory) return api.create_status(ort::kInvalidArgument, "there is too little memory");
-  auto* kernel = new (memory) Kernel(table, *find_kernels());
+  auto* kernel = new (memory) Kernel(table, *kernels);
   Failure failure(kernel->api);
   failure.check(api.get_allocator(info, &kernel->allocator));
   if (!failure.failed()) set_up(*kernel, info, failure);

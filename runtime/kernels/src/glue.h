@@ -9,6 +9,9 @@
 
 namespace embedge {
 
+// The environment may change after the library was registered.
+constexpr const char* kNoKernels = "EMBEDGE_ISA names what this CPU or this library does not have";
+
 // The first error of several steps; later ones are ignored.
 class Failure {
  public:

@@ -17,9 +17,14 @@ struct Kernel {
   bool first_only;
 };
 
-Kernel* make(const ort::Table* table) {
-  void* memory = malloc(sizeof(Kernel));
-  return memory ? new (memory) Kernel{ort::Api(table), *find_kernels(), 0.0F, -1, Pool::kCls, false} : nullptr;
+// Null with an error.
+Kernel* make(const ort::Table* table, ort::Status** error) {
+  const Kernels* kernels = find_kernels();
+  void* memory = kernels ? malloc(sizeof(Kernel)) : nullptr;
+  if (memory) return new (memory) Kernel{ort::Api(table), *kernels, 0.0F, -1, Pool::kCls, false};
+  const char* message = kernels ? "there is too little memory" : kNoKernels;
+  *error = ort::Api(table).create_status(ort::kInvalidArgument, message);
+  return nullptr;
 }
 
 // Hands the kernel over, or frees it where something failed.
@@ -29,10 +34,6 @@ ort::Status* finish(Kernel* kernel, const Failure& failure, void** made) {
   else
     *made = kernel;
   return failure.status();
-}
-
-ort::Status* no_memory(const ort::Table* table) {
-  return ort::Api(table).create_status(ort::kInvalidArgument, "there is too little memory");
 }
 
 constexpr struct {
@@ -62,8 +63,9 @@ void check_tokens(const EmbeddingsCall& call, Failure& failure) {
 
 ort::Status* create_embeddings(const ort::CustomOp*, const ort::Table* table, const ort::KernelInfo* info,
                                void** made) {
-  Kernel* kernel = make(table);
-  if (!kernel) return no_memory(table);
+  ort::Status* error = nullptr;
+  Kernel* kernel = make(table, &error);
+  if (!kernel) return error;
   Failure failure(kernel->api);
   failure.check(kernel->api.get_float_attribute(info, "epsilon", &kernel->epsilon));
   failure.check(kernel->api.get_int_attribute(info, "pad_id", &kernel->pad_id));
@@ -105,8 +107,9 @@ ort::Status* compute_embeddings(void* made, ort::KernelContext* context) {
 }
 
 ort::Status* create_pooling(const ort::CustomOp*, const ort::Table* table, const ort::KernelInfo* info, void** made) {
-  Kernel* kernel = make(table);
-  if (!kernel) return no_memory(table);
+  ort::Status* error = nullptr;
+  Kernel* kernel = make(table, &error);
+  if (!kernel) return error;
   Failure failure(kernel->api);
   char mode[32] = "";
   size_t size = sizeof mode;
@@ -153,8 +156,9 @@ ort::Status* compute_pooling(void* made, ort::KernelContext* context) {
 }
 
 ort::Status* create_normalize(const ort::CustomOp*, const ort::Table* table, const ort::KernelInfo*, void** made) {
-  Kernel* kernel = make(table);
-  if (!kernel) return no_memory(table);
+  ort::Status* error = nullptr;
+  Kernel* kernel = make(table, &error);
+  if (!kernel) return error;
   *made = kernel;
   return nullptr;
 }

@@ -1,0 +1,1 @@
+"""The operators of embedge-kernels against ONNX Runtime's own kernels: ``python -m benchmarks.kernels``."""

@@ -53,7 +53,7 @@ costs: .venv/dev  ## an export by step and the operators of a run, into benchmar
 	$(VENV)/python -m benchmarks.operators
 
 kernels: .venv/dev  ## the kernels against ONNX Runtime's on one thread, into benchmarks/results and the docs
-	$(VENV)/python -m benchmarks.kernels
+	PYTHONPATH=runtime/kernels/building $(VENV)/python -m benchmarks.kernels
 	$(VENV)/python -m benchmarks.speed.publish
 
 sizes: .venv/dev  ## what models of each size cost, into benchmarks/results; 45 minutes and 20 GB of memory

@@ -11,15 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import recipe
 from benchmarks.checkpoints import write_bge_small
-from benchmarks.machine import cpu_kind, machine, machine_text
+from benchmarks.kernels.tables import table
+from benchmarks.machine import cpu_kind, machine
 from benchmarks.speed import texts
-from benchmarks.speed.tables import figure_text, markdown
 from embedge import Bundle, Embedder
 from embedge.engine.capabilities import capabilities
 from embedge.engine.choose import Choice, choose
@@ -29,7 +29,6 @@ from embedge_export import export
 RESULTS = Path(__file__).parents[1] / "results"
 GOALS = {8: 1.8, 16: 1.7, 32: 1.6, 128: 1.5, 512: 1.5}
 """Tokens of a text, and how many times the speed of ONNX Runtime's kernels it is to have."""
-_PEAK_SHARE = 0.85
 _ROUNDS = 30
 _LOADS = 9
 
@@ -127,37 +126,6 @@ def measure_steps(place: Path) -> list[dict[str, float]]:
     program = recipe.compile_program(Path(__file__).with_name("steps.cpp"), place)
     printed = subprocess.run([program], check=True, capture_output=True, text=True).stdout
     return [json.loads(line) for line in printed.splitlines()]
-
-
-def table(results: dict[str, Any]) -> str:
-    """The results as lines of Markdown."""
-    passes = [["one text of", "ONNX Runtime's kernels, ms", "embedge-kernels, ms", "times as fast", "goal"]]
-    for row in results["passes"]:
-        figures = [figure_text(row["ms"]["stock"]), figure_text(row["ms"]["kernels"]), f"{row['ratio']:.2f}"]
-        passes.append([f"{row['tokens']} tokens", *figures, f"{row['goal']:.1f}"])
-    loads = [["", "ONNX Runtime's kernels", "embedge-kernels"]]
-    for name, key in (("load and first vector, ms", "ms"), ("peak memory of the process, MB", "peak_mb")):
-        loads.append([name, *(figure_text(results["loads"][kind][key]) for kind in ("stock", "kernels"))])
-    tables = [markdown(passes), markdown(loads), *_steps(results["steps"])]
-    where = f"{results['kernels']}, against `{results['stock']}`, ONNX Runtime {results['onnxruntime']}"
-    return "\n\n".join([*tables, f"One thread, its processor time; {where}; {machine_text(results['machine'])}."])
-
-
-def _steps(steps: Sequence[Mapping[str, float]]) -> list[str]:
-    peak = next((line["peak_gops"] for line in steps if "peak_gops" in line), None)
-    lines = [["one layer, a text of", "query, key, value: GOPS", "attention: GFLOPS", "the rest: GOPS"]]
-    for step in steps:
-        if "tokens" in step:
-            figures = [step[key] for key in ("project_gops", "attend_gflops", "feed_gops")]
-            lines.append([f"{step['tokens']:.0f} tokens", *map(figure_text, figures)])
-    if peak is None:
-        return [markdown(lines)]
-    share = max(step["project_gops"] for step in steps if "tokens" in step) / peak
-    reached = f"{100 * share:.0f} % of it (goal {100 * _PEAK_SHARE:.0f} %)"
-    return [
-        markdown(lines),
-        f"A loop of int8 products on registers alone reaches {peak:.0f} GOPS, the products {reached}.",
-    ]
 
 
 if __name__ == "__main__":

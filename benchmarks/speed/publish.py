@@ -13,7 +13,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 from benchmarks import export_cost, operators, rerankers, sizes, start
-from benchmarks.kernels import __main__ as kernels
+from benchmarks.kernels import tables as kernels
 from benchmarks.server import tables as server
 from benchmarks.speed import rerank, tables
 from benchmarks.speed.environments import ROOT

@@ -11,7 +11,8 @@ from embedge_export.encoder import Activation
 from embedge_export.reference.forward import activate, attend
 from tests.kernels.operators import Array, Attributes, offsets_of
 
-EPSILON = 1e-12
+# The two that checkpoints have.
+EPSILONS = (1e-12, 1e-5)
 ZERO_POINT = 32
 
 
@@ -26,12 +27,13 @@ class RandomLayer:
     first_only: bool = False
     seed: int = 0
     weights: float = 1.0
+    epsilon: float = EPSILONS[0]
 
     @property
     def attributes(self) -> Attributes:
         """The operator's, as an exporter would write them."""
         return {
-            "heads": self.heads, "activation": self.activation, "epsilon": EPSILON, "zero_point": ZERO_POINT,
+            "heads": self.heads, "activation": self.activation, "epsilon": self.epsilon, "zero_point": ZERO_POINT,
             "smallest_scale": 0.01, "first_only": int(self.first_only),
         }  # fmt: skip
 
@@ -103,13 +105,14 @@ def compute(layer: RandomLayer, inputs: dict[str, Array | None], lengths: Sequen
     if layer.first_only:
         first = offsets_of(lengths)[:-1]
         x, context = x[first], context[first]
-    normed = normalise(product("attention", context) + affine("residual", x))
+    normed = normalise(product("attention", context) + affine("residual", x), layer.epsilon)
     inner = activate(product("intermediate", affine("intermediate_input", normed)), layer.activation)
     inner *= w["output_factors"]
-    return normalise(product("output", inner, one_sided=True) + affine("output_residual", normed))
+    out = product("output", inner, one_sided=True) + affine("output_residual", normed)
+    return normalise(out, layer.epsilon)
 
 
-def normalise(x: Array, epsilon: float = EPSILON) -> Array:
+def normalise(x: Array, epsilon: float) -> Array:
     """Rows of mean 0 and variance 1."""
     centred = x - x.mean(axis=1, keepdims=True)
     out: Array = centred / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + epsilon)

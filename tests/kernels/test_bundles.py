@@ -179,7 +179,7 @@ def test_verify_passes(bundle: Path) -> None:
 @pytest.fixture(scope="module")
 def reranker(minilm: Path, kept: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = write_trained_reranker(minilm, tmp_path_factory.mktemp("reranker") / "large")
-    return kept_bundle(kept, "reranker-by-kernels", source, ["int8", "fp32"])
+    return kept_bundle(kept, "kernels-reranker", source, ["int8", "fp32"])
 
 
 def test_scores_of_pairs(reranker: Path, passages: list[str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from embedge import Embedder
 from embedge.cli import main
+from embedge.engine import native
 from embedge.engine.native import PACKAGE, SWITCH, kernels
 from tests.kernels.running import start
 
@@ -135,3 +136,14 @@ def test_instruction_sets_give_the_same_bits(bundle: Path, isa: str) -> None:
     assert f"({isa})" in loaded
     (usual,) = run(environment, LOAD, bundle, 1)
     assert loaded.split()[-1] == usual.split()[-1]
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_cpu_for_which_nothing_is_fast_does_without_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EMBEDGE_ISA", raising=False)
+    monkeypatch.setattr(native, "_instruction_set", lambda library: "scalar")
+    found = native.kernels.__wrapped__()
+    assert (found.library, found.problem) == (None, None)
+    assert "nothing fast for this CPU" in found.description
+    monkeypatch.setenv("EMBEDGE_ISA", "scalar")
+    assert native.kernels.__wrapped__().library is not None

@@ -16,6 +16,9 @@ from embedge.engine.ort import onnxruntime
 SWITCH = "EMBEDGE_KERNELS"
 """The environment variable."""
 PACKAGE = "embedge_kernels"
+# The kernels in plain C++, which are a reference and many times slower than ONNX Runtime's; taken where they are asked
+# for.
+_REFERENCE, _ASKED = "scalar", "EMBEDGE_ISA"
 
 
 class Kernels(NamedTuple):
@@ -45,6 +48,8 @@ def kernels() -> Kernels:
         return _broken(exc)
     except Exception as exc:  # whatever a broken file or another version of the package raises
         return _broken(exc)
+    if isa == _REFERENCE and not os.environ.get(_ASKED):
+        return Kernels(None, f"not used: embedge-kernels {package.__version__} has nothing fast for this CPU")
     return Kernels(path, f"embedge-kernels {package.__version__} ({isa})")
 
 

@@ -68,6 +68,8 @@ constexpr Rounding kCentred{128, 1e-12F};
 // Sums of products of 255 by 128 fit 32 bits.
 constexpr int64_t kMostInputs = 1 << 16;
 constexpr size_t kAlignment = 64;
+// Each has memory of its own, whatever `spread` says; no pool of threads is larger.
+constexpr int64_t kMostWorkers = 256;
 
 bool is_finite(float value) { return value - value == 0.0F; }
 
@@ -306,7 +308,8 @@ void run(const Kernel& kernel, ort::KernelContext* context, Failure& failure) {
   if (x.rank != 2 || x.shape[1] != hidden) return failure.set("x must have shape (tokens, %lld)", (long long)hidden);
   if (spread.rank != 0) return failure.set("spread must be a scalar");
   const int64_t tokens = x.shape[0], texts = check_offsets(failure, offsets, tokens);
-  const int64_t asked = *spread.as<int64_t>(), workers = asked < 1 ? 1 : asked > tokens ? tokens : asked;
+  const int64_t asked = *spread.as<int64_t>(), most = tokens < kMostWorkers ? tokens : kMostWorkers;
+  const int64_t workers = asked > most ? most : asked < 1 ? 1 : asked;
   LayerCall call{};
   call.layer = &layer;
   call.x = x.as<float>();

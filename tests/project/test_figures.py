@@ -53,6 +53,11 @@ def test_the_cosines_on_arm_are_the_measured_ones() -> None:
     assert row in page("docs/limits.md")
 
 
+def test_how_fast_the_kernels_are_is_the_measured_ratio() -> None:
+    ratios = [row["ratio"] for row in results("kernels-vnni")["passes"]]
+    assert f"{min(ratios):.1f} to {max(ratios):.1f} times as fast as those on one thread" in page("README.md")
+
+
 def test_the_table_of_the_gpu_is_the_measured_one() -> None:
     for name, label in (("embedge_fp16", r"\*\*embedge\*\*"), ("ort_fused", "ONNX Runtime's optimizer")):
         contender = results("cuda")["contenders"][name]

@@ -17,8 +17,8 @@ from embedge_export.reference.forward import erf
 
 
 @given(st.floats(allow_nan=False))
-def test_the_error_function_is_right_to_the_last_bit(x: float) -> None:
-    assert erf(np.array([x]))[0] == pytest.approx(math.erf(x), rel=4e-16, abs=1e-300)
+def test_the_error_function_is_right_to_fourteen_digits(x: float) -> None:
+    assert erf(np.array([x]))[0] == pytest.approx(math.erf(x), rel=1e-14, abs=1e-300)
 
 
 def test_the_error_function_of_nan_does_not_fail() -> None:

@@ -20,7 +20,7 @@ check: .venv/dev  ## lint, format and types
 	$(VENV)/mypy
 
 test: .venv/dev  ## all tests that need no torch
-	$(VENV)/pytest -n auto --dist worksteal -m "not clients and not parity and not quality and not wheels"
+	EMBEDGE_REQUIRE_KERNELS=1 $(VENV)/pytest -n auto --dist worksteal -m "not clients and not parity and not quality and not wheels"
 
 clients: .venv/dev  ## the server against clients of others, newest and oldest, in .clients; needs npm for one of them
 	$(VENV)/pytest -m clients

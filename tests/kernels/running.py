@@ -53,7 +53,7 @@ class Written:
         """The vectors, one text after the other."""
         return np.concatenate([self._stock.run(None, {"input_ids": np.array([ids], np.int64)})[0] for ids in texts])
 
-    def by_kernels(self, texts: Sequence[Sequence[int]], *, spread: bool = False) -> npt.NDArray[np.float32]:
+    def by_kernels(self, texts: Sequence[Sequence[int]], *, spread: int = 1) -> npt.NDArray[np.float32]:
         """The vectors, in one run."""
         found: npt.NDArray[np.float32] = self._kernels.run(None, PACKED.inputs(texts, spread=spread))[0]
         return found

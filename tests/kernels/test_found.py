@@ -13,6 +13,7 @@ import pytest
 from embedge import Embedder
 from embedge.cli import main
 from embedge.engine import native
+from embedge.engine.cpus import cpu_features
 from embedge.engine.native import PACKAGE, SWITCH, kernels
 from tests.kernels.running import start
 
@@ -147,3 +148,19 @@ def test_a_cpu_for_which_nothing_is_fast_does_without_unless_it_is_asked_for(mon
     assert "nothing fast for this CPU" in found.description
     monkeypatch.setenv("EMBEDGE_ISA", "scalar")
     assert native.kernels.__wrapped__().library is not None
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_library_of_another_arithmetic_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "_ARITHMETIC", 2)
+    found = native.kernels.__wrapped__()
+    assert found.library is None
+    assert "version 1 of the arithmetic, and bundles want version 2" in str(found.problem)
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_best_instruction_set_that_linux_names_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EMBEDGE_ISA", raising=False)
+    names = {"avx512_vnni": "avx512_vnni", "avx_vnni": "avx_vnni", "avx2": "avx2", "i8mm": "neon_i8mm"}
+    expected = [isa for feature, isa in names.items() if feature in cpu_features()]
+    assert native.kernels.__wrapped__().description.endswith(f"({expected[0] if expected else 'neon'})")

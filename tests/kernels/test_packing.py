@@ -34,9 +34,16 @@ def test_a_single_text_and_a_short_list_are_one_group_for_all_threads(lengths: l
 
 def test_longer_lists_occupy_every_thread() -> None:
     for threads in (2, 4, 8):
-        groups, spread = plan_packed([16] * 24, threads, awake=False)
+        groups, spread = plan_packed([16] * 64, threads, awake=False)
         assert len(groups) >= threads
         assert not spread
+
+
+@pytest.mark.parametrize("lengths", [[128, 1], [120, 9], [64] * 3, [512, 8, 8, 8]])
+def test_lists_that_would_keep_one_thread_waiting_are_spread(lengths: list[int]) -> None:
+    groups, spread = plan_packed(lengths, 2, awake=False)
+    assert spread
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
 
 
 def test_no_texts_need_no_groups() -> None:
@@ -44,8 +51,8 @@ def test_no_texts_need_no_groups() -> None:
 
 
 def test_a_run_takes_the_tokens_of_its_texts_end_to_end() -> None:
-    found = PACKED.inputs([[101, 102], [101, 7, 102], []], spread=True)
+    found = PACKED.inputs([[101, 102], [101, 7, 102], []], spread=2)
     assert found["input_ids"].tolist() == [101, 102, 101, 7, 102]
     assert found["offsets"].tolist() == [0, 2, 5, 5]
-    assert (found["spread"].shape, found["spread"].item()) == ((), 1)
+    assert (found["spread"].shape, found["spread"].item()) == ((), 2)
     assert all(value.dtype == np.int64 for value in found.values())

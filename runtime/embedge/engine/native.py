@@ -19,6 +19,8 @@ PACKAGE = "embedge_kernels"
 # The kernels in plain C++, which are a reference and many times slower than ONNX Runtime's; taken where they are asked
 # for.
 _REFERENCE, _ASKED = "scalar", "EMBEDGE_ISA"
+# The version of the operators' arithmetic that graphs with the need ``kernels`` are written for.
+_ARITHMETIC = 1
 
 
 class Kernels(NamedTuple):
@@ -41,6 +43,9 @@ def kernels() -> Kernels:
         package: Any = import_module(PACKAGE)
         path = str(package.library())
         isa = _instruction_set(path)
+        version = ctypes.CDLL(path).embedge_arithmetic()
+        if version != _ARITHMETIC:
+            raise RuntimeError(f"it has version {version} of the arithmetic, and bundles want version {_ARITHMETIC}")
         register(onnxruntime.SessionOptions(), path)
     except ModuleNotFoundError as exc:
         if exc.name == PACKAGE:

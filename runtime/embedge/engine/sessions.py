@@ -73,16 +73,14 @@ class SessionMaker:
         options = _options(threads, packed=packed)
         if not self.on_cpu:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        library = kernels().library
-        if self._needs_kernels and library:
-            register(options, library)
         if self._unsigned:
             for name, value in self._unsigned.values.items():
                 options.add_initializer(name, value)
         if self._scattered:  # so it gets the bytes, which it copies
             data = np.fromfile(directory / self._weights, np.uint8)
             options.add_external_initializers_from_files_in_memory([self._weights], [data], [data.size])
-        session = native(lambda: _create(directory / self._graph, options, self.providers))
+        library = kernels().library if self._needs_kernels else None
+        session = native(lambda: _create(directory / self._graph, options, self.providers, library))
         session.weights = self._unsigned  # which it does not copy: they have to last as long as the session
         return session
 
@@ -197,7 +195,8 @@ def _shortage(error: Exception) -> str | None:
     """What the system has no more of, with what to do; ``None`` where ``error`` has another reason."""
     if "pthread_create failed" in str(error):
         return "no further thread can be started here (a limit of processes); load the bundle with threads=1"
-    if isinstance(error, MemoryError) or "bad_alloc" in str(error) or "allocate memory" in str(error):
+    signs = ("bad_alloc", "allocate memory", "too little memory")
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in signs):
         return "there is too little memory (a limit of this process or its control group)"
     return None
 
@@ -217,9 +216,13 @@ def _options(threads: int, *, packed: bool) -> onnxruntime.SessionOptions:
     return options
 
 
-def _create(graph: Path, options: onnxruntime.SessionOptions, providers: Sequence[str]) -> onnxruntime.InferenceSession:
+def _create(
+    graph: Path, options: onnxruntime.SessionOptions, providers: Sequence[str], library: str | None
+) -> onnxruntime.InferenceSession:
     chosen = [(name, _OPTIONS.get(name, {})) for name in providers]
     try:
+        if library:
+            register(options, library)
         with fork.held_off:
             # Without fallback: it would go on with the CPU, after a few lines on standard output.
             session = onnxruntime.InferenceSession(str(graph), options, providers=chosen, enable_fallback=0)

@@ -17,12 +17,13 @@ from pathlib import Path
 SOURCES = Path(__file__).parents[1] / "src"
 
 # What the library offers; everything else is hidden.
-EXPORTS = ("RegisterCustomOps", "embedge_isa")
+EXPORTS = ("RegisterCustomOps", "embedge_arithmetic", "embedge_isa")
 
 # No multiply-add that the source does not ask for: an instruction set may not change the bits by itself.
 STRICT = ("-std=c++20", "-O3", "-ffp-contract=off", "-fno-fast-math", "-Wall", "-Wextra", "-Werror", "-g0")
 # zig adds traps for undefined behaviour unless told not to.
-COMPILE = (*STRICT, "-fno-exceptions", "-fno-rtti", "-fvisibility=hidden", "-fno-sanitize=all")
+# Exceptions of ONNX Runtime pass through, as when memory runs out, which takes unwind tables.
+COMPILE = (*STRICT, "-fno-exceptions", "-funwind-tables", "-fno-rtti", "-fvisibility=hidden", "-fno-sanitize=all")
 
 # zig takes an ARM CPU's features only in -mcpu, so a source names all of it there.
 _X86_64 = "-mcpu=x86_64"

@@ -33,7 +33,7 @@ namespace {
 // Whether the system keeps the registers of `mask` when it switches threads.
 bool keeps_registers(unsigned mask) {
   unsigned low, high;
-  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return (low & mask) == mask;
 }
 

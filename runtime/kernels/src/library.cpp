@@ -101,6 +101,9 @@ EMBEDGE_EXPORT embedge::ort::Status* RegisterCustomOps(embedge::ort::SessionOpti
   return failure.status();
 }
 
+// The version of the arithmetic (docs/kernels.md): another one gives other bits, and other operators may go with it.
+EMBEDGE_EXPORT int embedge_arithmetic() { return 1; }
+
 // The instruction set that sessions compute with; empty where EMBEDGE_ISA names one that is not there.
 EMBEDGE_EXPORT const char* embedge_isa() {
   const embedge::Kernels* found = embedge::find_kernels();

@@ -87,9 +87,6 @@ class Api {
   Status* get_data(const Value* value, const void** data) const {
     return at<Status* (*)(const Value*, const void**)>(51)(value, data);
   }
-  Status* get_element_type(const ShapeInfo* info, ElementType* type) const {
-    return at<Status* (*)(const ShapeInfo*, ElementType*)>(60)(info, type);
-  }
   Status* get_rank(const ShapeInfo* info, size_t* rank) const {
     return at<Status* (*)(const ShapeInfo*, size_t*)>(61)(info, rank);
   }

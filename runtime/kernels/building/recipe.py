@@ -31,7 +31,7 @@ _ARM64 = "-mcpu=generic"
 _AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mprefer-vector-width=512")
 
 # What every CPU of a kind can run; the files of instruction sets are called only where the CPU has them.
-_SHARED = ("library.cpp", "encoder_layer.cpp", "small_ops.cpp", "cpu.cpp", "isa_scalar.cpp")
+_SHARED = ("library.cpp", "encoder_layer.cpp", "layer_weights.cpp", "small_ops.cpp", "cpu.cpp", "isa_scalar.cpp")
 SOURCES_X86_64: Mapping[str, Sequence[str]] = {
     **dict.fromkeys(_SHARED, (_X86_64,)),
     "isa_avx2.cpp": (_X86_64, "-mavx2", "-mfma"),

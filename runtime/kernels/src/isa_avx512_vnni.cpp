@@ -50,6 +50,7 @@ struct Tile {
 #include "product.h"
 #include "attention.h"
 #include "layer.h"
+#include "ends.h"
 
 EMBEDGE_KERNELS("avx512_vnni")
 

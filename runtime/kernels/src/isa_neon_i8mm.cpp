@@ -61,6 +61,7 @@ struct Tile {
 #include "product.h"
 #include "attention.h"
 #include "layer.h"
+#include "ends.h"
 
 EMBEDGE_KERNELS("neon_i8mm")
 

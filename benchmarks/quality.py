@@ -26,6 +26,7 @@ from benchmarks.quality_goals import Figures, Goal, goals
 from embedge import Embedder
 from embedge.bundle import hash_file
 from embedge.engine.cpus import cpu_name
+from embedge.engine.native import kernels
 from embedge.manifest import Source
 from embedge_export import export
 from embedge_export.measure import cosines
@@ -149,6 +150,7 @@ def conditions(source: Source, directory: Path, data: datasets.Data) -> dict[str
     return {
         "model": source._asdict(),
         "cpu": cpu_name(),
+        "kernels": kernels().description,
         "versions": {
             "python": platform.python_version(),
             **{package: importlib.metadata.version(package) for package in packages},

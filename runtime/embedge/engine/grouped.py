@@ -98,10 +98,9 @@ class GroupedEngine:
             texts = [ids[index] for index in group]
             lengths = [len(text) for text in texts]
             session = self._sessions.get(sum(lengths), spread=spread or self._grouping.asks_to_spread)
+            inputs = self._grouping.inputs(texts, spread=self._threads if spread else 1)
             with failures_told(len(texts), max(lengths)):
-                vectors[group] = session.run(None, self._grouping.inputs(texts, spread=self._threads if spread else 1))[
-                    0
-                ]
+                vectors[group] = session.run(None, inputs)[0]
 
         def run_in_slot(group: list[int]) -> None:
             native(lambda: self._slots.run(lambda: run_group(group)))

@@ -42,8 +42,8 @@ def kernels() -> Kernels:
     try:
         package: Any = import_module(PACKAGE)
         path = str(package.library())
-        isa = _instruction_set(path)
-        version = ctypes.CDLL(path).embedge_arithmetic()
+        library = ctypes.CDLL(path)
+        isa, version = _instruction_set(library), library.embedge_arithmetic()
         if version != _ARITHMETIC:
             raise RuntimeError(f"it has version {version} of the arithmetic, and bundles want version {_ARITHMETIC}")
         register(onnxruntime.SessionOptions(), path)
@@ -64,8 +64,8 @@ def register(options: onnxruntime.SessionOptions, library: str) -> None:
         options.register_custom_ops_library(library)
 
 
-def _instruction_set(library: str) -> str:
-    asked = ctypes.CDLL(library).embedge_isa
+def _instruction_set(library: ctypes.CDLL) -> str:
+    asked = library.embedge_isa
     asked.restype = ctypes.c_char_p
     name: bytes = asked()
     return name.decode()

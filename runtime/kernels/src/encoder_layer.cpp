@@ -88,8 +88,8 @@ void run(const LayerKernel& kernel, ort::KernelContext* context, Failure& failur
     if (length > longest) longest = length;
   }
   const Kernels& kernels = kernel.kernels;
-  size_t scratch = larger(kernels.project_scratch(layer), kernels.query_scratch(layer));
-  scratch = larger(scratch, larger(kernels.attend_scratch(layer, longest), kernels.feed_scratch(layer)));
+  size_t scratch = larger(kernels.attend_scratch(layer, longest), kernels.feed_scratch(layer));
+  scratch = larger(scratch, kernels.project_scratch(layer));
   scratch = (scratch + kAlignment - 1) / kAlignment * kAlignment;
   call.query_stride = layer.query.outputs;
   call.key_value_stride = layer.first_only ? layer.key_value.outputs : layer.query.outputs;

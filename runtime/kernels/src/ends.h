@@ -79,6 +79,6 @@ static void normalize(const float* x, int64_t rows, int64_t width, float* out) {
 
 #define EMBEDGE_KERNELS(name)                                                                                     \
   extern const Kernels kKernels;                                                                                  \
-  const Kernels kKernels = {name,           packed_bytes,    pack,           embed,  project_scratch, project,    \
-                            project_scratch, project_queries, attend_scratch, attend, feed_scratch,    feed, pool, \
+  const Kernels kKernels = {name,            packed_bytes,   pack,   embed,        project_scratch, project, \
+                            project_queries, attend_scratch, attend, feed_scratch, feed,            pool,    \
                             normalize};

@@ -198,7 +198,7 @@ void normalize(const float* x, int64_t rows, int64_t width, float* out) {
 }  // namespace
 
 extern const Kernels kKernels;
-const Kernels kKernels = {"scalar",    packed_bytes,    pack,           embed,  row_scratch, project, row_scratch,
+const Kernels kKernels = {"scalar",        packed_bytes,   pack,   embed,       row_scratch, project,
                           project_queries, attend_scratch, attend, row_scratch, feed,        pool,    normalize};
 
 }  // namespace embedge::scalar

@@ -105,9 +105,8 @@ struct Kernels {
   // Normalised embeddings of all tokens, which must have places in the tables.
   void (*embed)(const EmbeddingsCall&);
   // A layer in three steps, each of which the next one waits for; parts of a step may run side by side.
-  size_t (*project_scratch)(const Layer&);
+  size_t (*project_scratch)(const Layer&);  // for both of the next
   void (*project)(const LayerCall&, int64_t start, int64_t stop, Scratch);  // tokens: queries, keys, values
-  size_t (*query_scratch)(const Layer&);
   void (*project_queries)(const LayerCall&, int64_t start, int64_t stop, Scratch);  // rows, with first_only
   size_t (*attend_scratch)(const Layer&, int64_t longest);
   void (*attend)(const LayerCall&, int64_t text, int head, Scratch);

@@ -9,7 +9,7 @@ DATA ?= ../shared/data
 # What the kernels are made of.
 KERNELS := $(shell find runtime/kernels -type f -not -path "*/__pycache__/*")
 
-.PHONY: demo check test clients wheels wheels-test sanitize docs parity quality isa isa-test start costs kernels sizes bench bench-quick bench-server bench-cuda clean
+.PHONY: demo check test clients wheels wheels-test sanitize docs parity quality isa isa-test start costs kernels sizes bench bench-quick bench-server bench-cuda bench-edge clean
 
 demo: .venv/export  ## export a model and search the passages of examples/ (MODEL=BAAI/bge-small-en for another one)
 	$(VENV)/python examples/demo.py $(MODEL)
@@ -75,6 +75,10 @@ bench-server: .venv/dev  ## load `embedge serve` and its peers, into benchmarks/
 
 bench-cuda: .venv/dev .bench/cuda/done  ## time fp16 and four others on an NVIDIA GPU, into benchmarks/results
 	$(VENV)/python -m benchmarks.cuda --python .bench/cuda/bin/python
+
+bench-edge: .venv/dev  ## embedge as a function, in a container, a browser, a phone's runtime, into benchmarks/results and the docs
+	$(VENV)/python -m benchmarks.edge
+	$(VENV)/python -m benchmarks.speed.publish
 
 isa: .venv/dev  ## the vectors of other CPUs, emulated: x86-64 without VNNI, and ARM
 	$(VENV)/python -m benchmarks.isa

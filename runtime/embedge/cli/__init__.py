@@ -17,7 +17,20 @@ from typing import NoReturn
 from embedge.cli import streams
 from embedge.errors import EmbedgeError
 
-COMMANDS = ("inspect", "export", "embed", "search", "rerank", "serve", "list", "remove", "info", "verify", "doctor")
+COMMANDS = (
+    "inspect",
+    "export",
+    "convert",
+    "embed",
+    "search",
+    "rerank",
+    "serve",
+    "list",
+    "remove",
+    "info",
+    "verify",
+    "doctor",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,33 +1,24 @@
 """The example in C++, compiled and run with the ONNX Runtime that Python's package brings."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from embedge.engine.ort import onnxruntime
-from tests.cases import ROOT, start_form
+from benchmarks.edge import cpp
+from benchmarks.speed.environments import Unavailable
+from tests.cases import start_form
 
 TEXTS = ["a text", "", "東京の夜は静かだ", "another text, longer than the first"]
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With a header that stands in for ONNX Runtime's, which no package index has."""
-    compiler = shutil.which("g++") or shutil.which("clang++")
-    libraries = sorted(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.1*"))
-    if not compiler or not libraries:
-        pytest.skip("no C++ compiler here, or no libonnxruntime.so in Python's package")
-    place = tmp_path_factory.mktemp("cpp")
-    (place / "libonnxruntime.so.1").symlink_to(libraries[0])  # its own name for itself
-    options = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-I", str(ROOT / "tests" / "examples" / "include")]
-    source = ROOT / "examples" / "cpp" / "embed.cpp"
-    command = [compiler, *options, source, "-o", place / "embed", place / "libonnxruntime.so.1", f"-Wl,-rpath,{place}"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return place / "embed"
+    try:
+        return cpp.build(tmp_path_factory.mktemp("cpp"))
+    except Unavailable as exc:
+        pytest.skip(str(exc))
 
 
 @pytest.mark.parametrize("form", ["tiny_onnx", "tiny_ort"])

@@ -115,7 +115,9 @@ def test_token_ids_are_those_of_the_library(
     (tmp_path / TOKENIZER).write_bytes(raw)
     facts = TokenizerFacts((101,), (102,), side)
     encode = encoder(tokenizer_model(raw, facts, max_tokens=40))
-    texts = [*EDGES, *(text for kind in strings(20).values() for text in kind)]
+    # A table of all words by the pieces of the longest would take 3 GB.
+    many = ["a " * 20_000 + "b" * 20_000, "c" * 20_000 + " d" * 20_000]
+    texts = [*EDGES, *many, *(text for kind in strings(20).values() for text in kind)]
     expected = Tokenizer(tmp_path / TOKENIZER, 40, facts).encode(texts)
     assert len(expected.truncated) > 20
     assert list(map(encode, texts)) == expected.ids

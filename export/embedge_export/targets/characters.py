@@ -15,7 +15,8 @@ from embedge.errors import ExportError
 SEPARATOR = "\n"
 """What stands between words, where a character makes several of them."""
 
-_BLOCK = 256
+# So many characters are asked for together, then a part of them, then each.
+_BLOCK, _PARTS = 256, 16
 _SURROGATES = range(0xD800, 0xE000)
 _LAST = 0x110000
 # A letter that no tokenizer changes.
@@ -78,9 +79,9 @@ def _ask(tokenizer: Tokenizer, codes: Sequence[int], found: Characters) -> None:
     elif len(codes) == 1:
         found.changed[characters[0]] = SEPARATOR.join(pieces)[1:-1]
     else:
-        half = len(codes) // 2
-        _ask(tokenizer, codes[:half], found)
-        _ask(tokenizer, codes[half:], found)
+        part = len(codes) // _PARTS
+        for start in range(0, len(codes), part):
+            _ask(tokenizer, codes[start : start + part], found)
 
 
 def _extend(ranges: list[tuple[int, int]], codes: Sequence[int]) -> None:

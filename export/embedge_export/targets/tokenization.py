@@ -5,6 +5,8 @@ looks them up and walks the trie. All characters of a text go through each step 
 turn as often as the longest piece has characters, and as the longest word has pieces.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from onnx import GraphProto, TensorProto, helper, numpy_helper
 
@@ -18,13 +20,15 @@ _ML = "ai.onnx.ml"
 
 def add_tokenizer(g: GraphBuilder, text: str, words: Words, facts: TokenizerFacts, max_tokens: int) -> str:
     """The ids of ``text``, of shape ``(1,)``, cut to ``max_tokens`` with its special tokens. Shape: ``(1, tokens)``."""
+    room = max_tokens - len(facts.before) - len(facts.after)
+    kept = (0, room) if facts.truncation_side == "right" else (-room, np.iinfo(np.int64).max)
     here, padded = _codes(g, text, words)
     token, length = _longest_pieces(g, here, padded, words)
-    ids = _pieces(g, here, padded, token, length, words)
-    room = max_tokens - len(facts.before) - len(facts.after)
-    cut = (0, room) if facts.truncation_side == "right" else (-room, np.iinfo(np.int64).max)
-    kept = g.add("Slice", "tokenizer/cut", ids, *map(g.integers, cut))
-    around = [*filter(None, [_row(g, facts.before), kept, _row(g, facts.after)])]
+    # Each word has a token at least, so that the others need not be looked at.
+    starts, ends = (g.add("Slice", f"{places}/kept", places, *map(g.integers, kept)) for places in _words(g, padded))
+    ids = _pieces(g, starts, ends, token, length, words)
+    ids = g.add("Slice", "tokenizer/cut", ids, *map(g.integers, kept))
+    around = [*filter(None, [_row(g, facts.before), ids, _row(g, facts.after)])]
     whole = g.add("Concat", "tokenizer/whole", *around, axis=0)
     return g.add("Unsqueeze", "input_ids", whole, g.integers(0))
 
@@ -51,7 +55,7 @@ def _codes(g: GraphBuilder, text: str, words: Words) -> tuple[str, str]:
         tokenexp=words.kept,
     )
     characters = g.add("Reshape", "tokenizer/characters", split, g.integers(-1))
-    known = _look_up(g, "tokenizer/known", characters, list(words.characters), list(words.characters.values()), 0)
+    known = _look_up(g, "tokenizer/known", characters, words.characters, 0)
     isolated = g.add("RegexFullMatch", "tokenizer/isolated", characters, pattern=words.isolated)
     alone = g.add("Cast", "tokenizer/alone", isolated, to=TensorProto.INT64)
     row = g.add("Max", "tokenizer/row", known, alone)
@@ -80,7 +84,7 @@ def _longest_pieces(g: GraphBuilder, here: str, padded: str, words: Words) -> tu
     code = body.add("Slice", "match/code", padded, start, end)
     place = body.add("Mul", "match/place", "match/node", body.scalar(np.int64(words.codes)))
     key = body.add("Add", "match/key", place, code)
-    node = _look_up(body, "match/next", key, list(words.transitions), list(words.transitions.values()), NOTHING)
+    node = _look_up(body, "match/next", key, words.transitions, NOTHING)
     # Of NOTHING, which is -1, that is the last.
     token = body.add("Gather", "match/token", body.constant("tokenizer/tokens", words.tokens), node)
     hit = body.add("GreaterOrEqual", "match/hit", token, body.scalar(np.int64(0)))
@@ -97,16 +101,23 @@ def _longest_pieces(g: GraphBuilder, here: str, padded: str, words: Words) -> tu
     return token, length
 
 
-def _pieces(g: GraphBuilder, here: str, padded: str, token: str, length: str, words: Words) -> str:
-    """The ids of the pieces of all words, one after the other. Shape: ``(pieces,)``."""
+def _words(g: GraphBuilder, padded: str) -> tuple[str, str]:
+    """Where the words begin, and the places behind their last codes. Shapes: ``(words,)``."""
     inside = g.add("Not", "words/inside", g.add("Equal", "words/between", padded, g.scalar(np.int64(BETWEEN))))
     around = g.add("Concat", "words/around", g.constant("words/no", np.array([False])), inside, axis=0)
     current = g.add("Slice", "words/current", around, g.integers(1), g.integers(np.iinfo(np.int64).max))
     previous = g.add("Slice", "words/previous", around, g.integers(0), g.integers(-1))
-    starts = _places(g, "words/starts", g.add("And", "words/start", current, g.add("Not", "words/fresh", previous)))
-    # The place behind the last code of a word.
-    ends = _places(g, "words/ends", g.add("And", "words/end", previous, g.add("Not", "words/over", current)))
+    starts = g.add("And", "words/start", current, g.add("Not", "words/fresh", previous))
+    ends = g.add("And", "words/end", previous, g.add("Not", "words/over", current))
+    return _places(g, "words/starts", starts), _places(g, "words/ends", ends)
 
+
+def _pieces(g: GraphBuilder, starts: str, ends: str, token: str, length: str, words: Words) -> str:
+    """The ids of the pieces of words, one after the other. Shape: ``(pieces,)``."""
+    size = g.add("Sub", "words/size", ends, starts)
+    long = g.add("Greater", "words/long", size, g.scalar(np.int64(words.most_characters)))
+    # Those are at their end from the start: the table of pieces has as many rows as the longest word has pieces.
+    first = g.add("Where", "words/first_place", long, ends, starts)
     body = g.inner()
     piece = body.add("Gather", "walk/piece", token, "walk/place_in")
     step = body.add("Gather", "walk/step", length, "walk/place_in")
@@ -114,17 +125,15 @@ def _pieces(g: GraphBuilder, here: str, padded: str, token: str, length: str, wo
     # Words that are at their end, or at a code from which no piece leads on, stay there.
     body.add("Greater", "walk/go_on", body.add("ReduceSum", "walk/steps", step, keepdims=0), body.scalar(np.int64(0)))
     loop = _loop(body, "walk", "walk/go_on", ["walk/place_in"], ["walk/place"], piece)
-    place, pieces = g.add_many("Loop", ["words/place", "words/pieces"], "", "", starts, body=loop)
+    place, pieces = g.add_many("Loop", ["words/place", "words/pieces"], "", "", first, body=loop)
 
     stuck = g.add("Not", "words/whole", g.add("Equal", "words/arrived", place, ends))
-    size = g.add("Sub", "words/size", ends, starts)
-    long = g.add("Greater", "words/long", size, g.scalar(np.int64(words.most_characters)))
     unknown = g.add("Unsqueeze", "words/unknown", g.add("Or", "words/bad", stuck, long), g.integers(1))
     rows = g.add("Transpose", "words/rows", pieces, perm=[1, 0])
     nothing = g.scalar(np.int64(NOTHING))
     rows = g.add("Where", "words/known", unknown, nothing, rows)
-    first = g.add("Where", "words/first", unknown, g.scalar(np.int64(words.unknown)), nothing)
-    rows = g.add("Concat", "words/all", first, rows, axis=1)
+    only = g.add("Where", "words/only", unknown, g.scalar(np.int64(words.unknown)), nothing)
+    rows = g.add("Concat", "words/all", only, rows, axis=1)
     flat = g.add("Reshape", "words/flat", rows, g.integers(-1))
     return g.add("Compress", "words/ids", flat, g.add("GreaterOrEqual", "words/is", flat, g.scalar(np.int64(0))))
 
@@ -134,18 +143,11 @@ def _places(g: GraphBuilder, name: str, found: str) -> str:
     return g.add("Reshape", name, g.add("NonZero", f"{name}/all", found), g.integers(-1))
 
 
-def _look_up(g: GraphBuilder, name: str, keys: str, known: list[str] | list[int], values: list[int], other: int) -> str:
-    """The value of each key, of one that is not ``known`` the ``other``."""
-    array = np.array(known, object if isinstance(known[0], str) else np.int64)
-    return g.add(
-        "LabelEncoder",
-        name,
-        keys,
-        domain=_ML,
-        keys_tensor=numpy_helper.from_array(array, "keys"),
-        values_tensor=numpy_helper.from_array(np.array(values, np.int64), "values"),
-        default_tensor=_tensor(other),
-    )
+def _look_up(g: GraphBuilder, name: str, keys: str, table: Mapping[str, int] | Mapping[int, int], other: int) -> str:
+    """The value of each key in ``table``, of one that is not there the ``other``."""
+    kind = "keys_strings" if isinstance(next(iter(table)), str) else "keys_int64s"
+    values = {"values_int64s": list(table.values()), "default_int64": other}
+    return g.add("LabelEncoder", name, keys, domain=_ML, **{kind: list(table)}, **values)
 
 
 def _tensor(value: int) -> TensorProto:

@@ -24,6 +24,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run ``embedge convert``."""
-    for path in load_export().convert(find_bundle(options.bundle), options.out, force=options.force):
-        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    model, *others = load_export().convert(find_bundle(options.bundle), options.out, force=options.force)
+    print(f"{model}: {model.stat().st_size / 1e6:.1f} MB")
+    for path in others:
+        print(f"{path}: its operators")
     return 0

@@ -22,7 +22,7 @@ from benchmarks.speed.tables import figure_text
 
 RESULTS = ROOT / "benchmarks" / "results"
 README, DOCS = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
-PAGES = (README, DOCS, *(ROOT / "docs" / name for name in ("reranking.md", "kernels.md", "phones.md")))
+PAGES = (README, DOCS, *(ROOT / "docs" / f"{name}.md" for name in ("reranking", "kernels", "phones")))
 _OURS, _TUNED, _DEFAULT = "#0b6e4f", "#52606d", "#c3cbd3"
 _END = "<!-- end -->"
 

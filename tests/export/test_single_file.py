@@ -174,7 +174,14 @@ def test_a_file_that_is_there_stays_without_force(
     assert out.read_bytes() == tiny_onnx.read_bytes()
 
 
-@pytest.mark.parametrize(("name", "message"), [("model.bin", "has to end in .onnx or .ort"), ("full.onnx", "is a dir")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("model.bin", "has to end in .onnx or .ort"),
+        ("full.onnx", "is a directory; give the file"),
+        ("none/model.ort", "none is no directory"),
+    ],
+)
 def test_an_out_that_can_not_be_written_is_told_before_any_work(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "full.onnx").mkdir()
     with pytest.raises(ExportError, match=message):

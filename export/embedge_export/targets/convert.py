@@ -39,6 +39,7 @@ def convert(bundle: str | os.PathLike[str], out: str | os.PathLike[str], *, forc
     try:
         with contextlib.ExitStack() as stack:
             partial, *listed = [stack.enter_context(replace_file(path)) for path in paths]
+            partial.touch()  # ONNX Runtime does not say why it can't
             if out.suffix == ".ort":
                 ort_format.write(model, partial)
                 listed[0].write_text(ort_format.required_operators(model), encoding="utf-8")
@@ -50,6 +51,8 @@ def convert(bundle: str | os.PathLike[str], out: str | os.PathLike[str], *, forc
 
 
 def _check_free(path: Path, *, force: bool) -> None:
+    if not path.parent.is_dir():
+        raise ExportError(f"{path} can't be written: {path.parent} is no directory")
     if path.is_dir():
         raise ExportError(f"{path} is a directory; give the file to write")
     if os.path.lexists(path) and not force:

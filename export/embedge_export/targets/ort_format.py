@@ -10,19 +10,23 @@ from pathlib import Path
 import onnx
 
 from embedge.engine.ort import CPU, onnxruntime
+from embedge.errors import ExportError
 
 OPERATORS = ".required_operators.config"
 """How the name of the list of operators ends."""
 
 
 def write(model: onnx.ModelProto, out: Path) -> None:
-    """Write ``model``, with its weights, to ``out``."""
+    """Write ``model``, with its weights, to ``out``; ``ExportError`` where ONNX Runtime can't."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.optimized_model_filepath = str(out)
     options.add_session_config_entry("session.save_model_format", "ORT")
     options.log_severity_level = 4
-    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[CPU])
+    try:
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[CPU])
+    except Exception as exc:
+        raise ExportError(f"ONNX Runtime {onnxruntime.__version__} can't write its own format: {exc}") from exc
 
 
 def required_operators(model: onnx.ModelProto) -> str:

@@ -76,10 +76,10 @@ def table(results: dict[str, Any]) -> str:
     return markdown([header, *rows])
 
 
-def tokenizer_model(raw: bytes, facts: TokenizerFacts, max_tokens: int) -> onnx.ModelProto:
+def tokenizer_model(tokenizer: bytes, facts: TokenizerFacts, max_tokens: int) -> onnx.ModelProto:
     """The tokenizer of :func:`embedge_export.convert` by itself: ``text`` ``(1,)`` -> ``input_ids`` ``(1, tokens)``."""
     g = GraphBuilder(0)
-    add_tokenizer(g, "text", read_words(raw, json.loads(raw)), facts, max_tokens)
+    add_tokenizer(g, "text", read_words(tokenizer), facts, max_tokens)
     return _model(g.nodes, [numpy_helper.from_array(value, name) for name, value in g.constants.items()])
 
 

@@ -11,7 +11,6 @@ through the encoder one by one, without padding, so that each has the bits that 
 as unsigned numbers, which every CPU multiplies exactly; see :func:`embedge_export.graph.cpu.author`.
 """
 
-import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -52,8 +51,7 @@ def author(bundle: Bundle) -> onnx.ModelProto:
             f"{bundle.path} has a traced graph of ONNX's opset {opset}: only graphs of {_OPSET} or later, such as the "
             "hand-written ones, can have a tokenizer; run the bundle itself"
         )
-    raw = bundle.file(TOKENIZER).read_bytes()
-    words = read_words(raw, json.loads(raw))
+    words = read_words(bundle.file(TOKENIZER).read_bytes())
     g = GraphBuilder(manifest.dimensions, opset=opset)
     body = g.inner()
     text = body.add("Gather", "text/one", INPUTS[0], "text/number")

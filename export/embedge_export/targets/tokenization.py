@@ -103,21 +103,25 @@ def _longest_pieces(g: GraphBuilder, here: str, padded: str, words: Words) -> tu
 
 def _words(g: GraphBuilder, padded: str) -> tuple[str, str]:
     """Where the words begin, and the places behind their last codes. Shapes: ``(words,)``."""
-    inside = g.add("Not", "words/inside", g.add("Equal", "words/between", padded, g.scalar(np.int64(BETWEEN))))
-    around = g.add("Concat", "words/around", g.constant("words/no", np.array([False])), inside, axis=0)
-    current = g.add("Slice", "words/current", around, g.integers(1), g.integers(np.iinfo(np.int64).max))
-    previous = g.add("Slice", "words/previous", around, g.integers(0), g.integers(-1))
-    starts = g.add("And", "words/start", current, g.add("Not", "words/fresh", previous))
-    ends = g.add("And", "words/end", previous, g.add("Not", "words/over", current))
-    return _places(g, "words/starts", starts), _places(g, "words/ends", ends)
+    inside = g.add(
+        "Not", "tokenizer/words/inside", g.add("Equal", "tokenizer/words/between", padded, g.scalar(np.int64(BETWEEN)))
+    )
+    around = g.add(
+        "Concat", "tokenizer/words/around", g.constant("tokenizer/words/no", np.array([False])), inside, axis=0
+    )
+    current = g.add("Slice", "tokenizer/words/current", around, g.integers(1), g.integers(np.iinfo(np.int64).max))
+    previous = g.add("Slice", "tokenizer/words/previous", around, g.integers(0), g.integers(-1))
+    starts = g.add("And", "tokenizer/words/start", current, g.add("Not", "tokenizer/words/fresh", previous))
+    ends = g.add("And", "tokenizer/words/end", previous, g.add("Not", "tokenizer/words/over", current))
+    return _places(g, "tokenizer/words/starts", starts), _places(g, "tokenizer/words/ends", ends)
 
 
 def _pieces(g: GraphBuilder, starts: str, ends: str, token: str, length: str, words: Words) -> str:
     """The ids of the pieces of words, one after the other. Shape: ``(pieces,)``."""
-    size = g.add("Sub", "words/size", ends, starts)
-    long = g.add("Greater", "words/long", size, g.scalar(np.int64(words.most_characters)))
+    size = g.add("Sub", "tokenizer/words/size", ends, starts)
+    long = g.add("Greater", "tokenizer/words/long", size, g.scalar(np.int64(words.most_characters)))
     # Those are at their end from the start: the table of pieces has as many rows as the longest word has pieces.
-    first = g.add("Where", "words/first_place", long, ends, starts)
+    first = g.add("Where", "tokenizer/words/first_place", long, ends, starts)
     body = g.inner()
     piece = body.add("Gather", "walk/piece", token, "walk/place_in")
     step = body.add("Gather", "walk/step", length, "walk/place_in")
@@ -125,17 +129,24 @@ def _pieces(g: GraphBuilder, starts: str, ends: str, token: str, length: str, wo
     # Words that are at their end, or at a code from which no piece leads on, stay there.
     body.add("Greater", "walk/go_on", body.add("ReduceSum", "walk/steps", step, keepdims=0), body.scalar(np.int64(0)))
     loop = _loop(body, "walk", "walk/go_on", ["walk/place_in"], ["walk/place"], piece)
-    place, pieces = g.add_many("Loop", ["words/place", "words/pieces"], "", "", first, body=loop)
+    place, pieces = g.add_many("Loop", ["tokenizer/words/place", "tokenizer/words/pieces"], "", "", first, body=loop)
 
-    stuck = g.add("Not", "words/whole", g.add("Equal", "words/arrived", place, ends))
-    unknown = g.add("Unsqueeze", "words/unknown", g.add("Or", "words/bad", stuck, long), g.integers(1))
-    rows = g.add("Transpose", "words/rows", pieces, perm=[1, 0])
+    stuck = g.add("Not", "tokenizer/words/whole", g.add("Equal", "tokenizer/words/arrived", place, ends))
+    unknown = g.add(
+        "Unsqueeze", "tokenizer/words/unknown", g.add("Or", "tokenizer/words/bad", stuck, long), g.integers(1)
+    )
+    rows = g.add("Transpose", "tokenizer/words/rows", pieces, perm=[1, 0])
     nothing = g.scalar(np.int64(NOTHING))
-    rows = g.add("Where", "words/known", unknown, nothing, rows)
-    only = g.add("Where", "words/only", unknown, g.scalar(np.int64(words.unknown)), nothing)
-    rows = g.add("Concat", "words/all", only, rows, axis=1)
-    flat = g.add("Reshape", "words/flat", rows, g.integers(-1))
-    return g.add("Compress", "words/ids", flat, g.add("GreaterOrEqual", "words/is", flat, g.scalar(np.int64(0))))
+    rows = g.add("Where", "tokenizer/words/known", unknown, nothing, rows)
+    only = g.add("Where", "tokenizer/words/only", unknown, g.scalar(np.int64(words.unknown)), nothing)
+    rows = g.add("Concat", "tokenizer/words/all", only, rows, axis=1)
+    flat = g.add("Reshape", "tokenizer/words/flat", rows, g.integers(-1))
+    return g.add(
+        "Compress",
+        "tokenizer/words/ids",
+        flat,
+        g.add("GreaterOrEqual", "tokenizer/words/is", flat, g.scalar(np.int64(0))),
+    )
 
 
 def _places(g: GraphBuilder, name: str, found: str) -> str:

@@ -4,11 +4,11 @@ A word is split from its start into the longest pieces that there are (Wu et al.
 pieces that begin a word and for those that go on, and one table of transitions: from a node by a code to a node.
 """
 
+import json
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,12 +55,13 @@ class Words:
     """Longer words are unknown."""
 
 
-def read_words(raw: bytes, fields: Mapping[str, Any]) -> Words:
-    """The tables of a ``tokenizer.json``, given as its bytes and as what they say.
+def read_words(tokenizer: bytes) -> Words:
+    """The tables of a ``tokenizer.json``.
 
     Raises:
         ExportError: a tokenizer that a graph can't have, with the reason.
     """
+    fields = json.loads(tokenizer)
     model, added = fields["model"], fields["added_tokens"]
     if model["type"] != "WordPiece":
         raise ExportError(
@@ -74,7 +75,7 @@ def read_words(raw: bytes, fields: Mapping[str, Any]) -> Words:
                 "no graph has; ship tokenizer.json and a tokenizer for it instead"
             )
     specials = {token["content"]: token["id"] for token in added}
-    found = read_characters(Tokenizer.from_buffer(raw), fields)
+    found = read_characters(Tokenizer.from_buffer(tokenizer), fields)
     prefix = model["continuing_subword_prefix"]
     pieces = [(piece, number) for piece, number in model["vocab"].items() if piece not in specials]
     first = {piece: number for piece, number in pieces if not _goes_on(piece, prefix)}

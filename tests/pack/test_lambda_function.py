@@ -77,6 +77,4 @@ def test_it_has_the_int8_variant_alone_and_what_packages_say_of_themselves(funct
 def test_no_path_of_this_machine_is_in_it(function: Path) -> None:
     for path in [*function.rglob("*.pyc"), *(function / "embedge").rglob("*")]:
         if path.is_file():
-            data = path.read_bytes()
-            assert str(ROOT).encode() not in data
-            assert b"/tmp/" not in data or path.suffix == ".so", path
+            assert str(ROOT).encode() not in path.read_bytes()

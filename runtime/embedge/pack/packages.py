@@ -42,17 +42,15 @@ def gather(target: Target, directory: Path, kernels: Path | None) -> list[Packag
     Raises:
         PackError: a package is not installed here, was changed since, or can't be had for the target.
     """
+    if kernels and not (kernels.name.startswith("embedge_kernels-") and kernels.is_file()):
+        raise PackError(f"{kernels} is no wheel of {KERNELS}")
     found = [_copy_embedge(directory), *put(NEEDED, target, directory)]
+    installed = _installed(KERNELS)
     if kernels:
-        name, version, *_ = [*kernels.name.split("-"), ""]
-        if name != KERNELS.replace("-", "_") or not kernels.is_file():
-            raise PackError(f"{kernels} is no wheel of {KERNELS}")
         _fetch([str(kernels.resolve())], target, directory)
-        found.append(Package(KERNELS, version, f"from {kernels.name}"))
-    else:
-        installed = _installed(KERNELS)
-        if installed and _runs_on(installed, target):
-            found.append(_copy(installed, directory))
+        found.append(Package(KERNELS, kernels.name.split("-")[1], f"from {kernels.name}"))
+    elif installed and _runs_on(installed, target):
+        found.append(_copy(installed, directory))
     return found
 
 

@@ -148,7 +148,7 @@ def test_the_command_fetches_wheels_for_another_machine(
     assert {name.split("/")[1] for name in names if name.startswith("embedge/")}.isdisjoint({"server", "cli", "pack"})
     assert "compiled     no: each start compiles, since python3.12 is not here" in said
     assert "kernels      no: give the wheel with --kernels" in said
-    assert "tried here   no: that needs python3.12 on aarch64" in said
+    assert "tried here   no: that needs python3.12 on Linux for aarch64, with glibc 2.34" in said
 
 
 def test_what_pip_can_not_get_is_told(

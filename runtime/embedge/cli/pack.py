@@ -66,7 +66,7 @@ def _lines(packed: "Packed") -> list[tuple[str, str]]:
 def _trial(packed: "Packed") -> str:
     if packed.cosine is not None:
         return f"vectors as sealed, cosine {packed.cosine:.6f}"
-    return f"no: that needs {_python(packed)} on {packed.target.machine}"
+    return f"no: that needs {_python(packed)} on Linux for {packed.target.machine}, with glibc 2.{packed.target.glibc}"
 
 
 def _python(packed: "Packed") -> str:

@@ -1,6 +1,5 @@
 """``embedge pack lambda``: a bundle as a function of AWS Lambda, in a zip file."""
 
-import platform
 import re
 import tempfile
 from collections import Counter
@@ -15,7 +14,7 @@ from embedge.pack.bundles import copy_variant
 from embedge.pack.bytecode import compile_modules, find_python
 from embedge.pack.packages import Package, gather
 from embedge.pack.target import Target
-from embedge.pack.trial import try_function
+from embedge.pack.trial import can_run, try_function
 from embedge.pack.unused import remove_unused
 
 ARCHITECTURES: Mapping[str, str] = {"x86_64": "x86_64", "arm64": "aarch64"}
@@ -99,7 +98,7 @@ def pack_function(bundle: Bundle, out: Path, target: Target, *, kernels: Path | 
                 f"the function has {sum(sizes.values()) / 1e6:.0f} MB, {sizes['bundle'] / 1e6:.0f} of them the bundle, "
                 f"and Lambda takes {MOST_BYTES / 1e6:.0f}: take a smaller model, or a container image"
             )
-        cosine = try_function(python, directory) if python and target.machine == platform.machine() else None
+        cosine = try_function(python, directory) if python and can_run(target) else None
         write_zip(directory, out)
     return Packed(target, packages, sizes, out.stat().st_size, left_out, python is not None, cosine)
 

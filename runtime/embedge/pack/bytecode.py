@@ -33,13 +33,14 @@ def compile_modules(python: str, directory: Path, place: str) -> None:
         PackError: a module is no Python of that version.
     """
     options = ["-q", "-j", "1", "--invalidation-mode", "unchecked-hash", "-s", str(directory), "-p", place]
+    # Some of Python's variables put compiled modules elsewhere; the seed decides the order of sets, which is written.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(  # noqa: S603 - a Python
         [python, "-m", "compileall", *options, str(directory)],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        # The order of sets is written with them.
-        env={**os.environ, "PYTHONHASHSEED": "0"},
+        env={**environment, "PYTHONHASHSEED": "0"},
         cwd=directory.anchor,
     )
     if done.returncode:

@@ -1,10 +1,13 @@
 """A function run as it was packed, before it is written: in a fresh process that sees nothing else."""
 
 import os
+import platform
 import subprocess
+import sys
 from pathlib import Path
 
 from embedge.errors import PackError
+from embedge.pack.target import Target
 
 _CODE = """\
 import sys
@@ -19,6 +22,17 @@ if not check.passed:
     sys.exit(f"its vectors are not those that were sealed: {check}")
 print(check.cosine)
 """
+
+
+def can_run(target: Target) -> bool:
+    """Whether this machine is like the target, given a Python of that version."""
+    library, version = platform.libc_ver()
+    return (
+        sys.platform == "linux"
+        and platform.machine() == target.machine
+        and library == "glibc"
+        and int(version.split(".")[1]) >= target.glibc
+    )
 
 
 def try_function(python: str, directory: Path) -> float:

@@ -118,7 +118,7 @@ def load_handler(bundle: str | os.PathLike[str]) -> Handler:
     """A handler for the packed bundle at ``bundle``, or for the one that ``$EMBEDGE_MODEL`` names.
 
     The files of a packed one were hashed when it was packed, and can't be changed since: that is not done again at each
-    start, which would be 10 to 30 % longer. Their sizes are checked, and the manifest's seal.
+    start, which would be 12 to 33 % longer. Their sizes are checked, and the manifest's seal.
 
     Raises:
         ProviderError: the function has too little memory for the model, or as for :meth:`embedge.Embedder.load`.

@@ -183,7 +183,7 @@ def error_classes() -> list[type[BaseException]]:
 
 
 def test_every_error_is_public() -> None:
-    assert len(error_classes()) == 9
+    assert len(error_classes()) == 10
     assert {kind.__name__ for kind in error_classes()} <= set(embedge.__all__)
 
 

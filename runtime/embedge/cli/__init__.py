@@ -17,7 +17,9 @@ from typing import NoReturn
 from embedge.cli import streams
 from embedge.errors import EmbedgeError
 
-COMMANDS = ("inspect", "export", "embed", "search", "rerank", "serve", "list", "remove", "info", "verify", "doctor")
+COMMANDS = (
+    "inspect", "export", "embed", "search", "rerank", "serve", "pack", "list", "remove", "info", "verify", "doctor",
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -78,6 +78,7 @@ bench-cuda: .venv/dev .bench/cuda/done  ## time fp16 and four others on an NVIDI
 
 bench-edge: .venv/dev  ## embedge as a function, in a container, a browser, a phone's runtime, into benchmarks/results and the docs
 	$(VENV)/python -m benchmarks.edge
+	$(VENV)/python -m benchmarks.edge.token_ids .bench/edge/bge-small
 	$(VENV)/python -m benchmarks.speed.publish
 
 isa: .venv/dev  ## the vectors of other CPUs, emulated: x86-64 without VNNI, and ARM

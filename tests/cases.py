@@ -48,7 +48,7 @@ def kept_bundle(kept: Path, name: str, checkpoint: Path, precision: Sequence[str
     """The bundle of ``checkpoint``, made once for the present sources and kept in the directory ``kept``."""
     digest = hashlib.sha256(str([package.__version__ for package in _MADE_BY]).encode())
     for path in sorted(path for source in [*_SOURCES, checkpoint] for path in [source, *source.rglob("*")]):
-        if path.suffix in (".py", ".txt", ".json", ".safetensors") and path.parent.name != "page":
+        if path.suffix in (".py", ".txt", ".json", ".safetensors") and path.parent.name not in ("page", "targets"):
             digest.update(path.read_bytes())
     place = kept / f"{name}-{digest.hexdigest()[:16]}"
     with (kept / f"{name}.lock").open("w") as lock:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from embedge import Embedder
-from embedge_export import export
+from embedge_export import convert, export
 from tests.cases import ROOT, MakeCheckpoint, calibrate_briefly, kept_bundle, write_checkpoint
 
 
@@ -112,6 +112,20 @@ def tiny(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     out = tmp_path_factory.mktemp("bundles") / "tiny"
     export(tiny_checkpoint, out, precision=["int8", "fp32"], query_prompt="old: ")
     return out
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as one file that takes texts."""
+    (path,) = convert(tiny, tmp_path_factory.mktemp("onnx") / "model.onnx")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_ort(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That in ONNX Runtime's own format; the list of its operators lies beside it."""
+    path, _ = convert(tiny, tmp_path_factory.mktemp("ort") / "model.ort")
+    return path
 
 
 @pytest.fixture

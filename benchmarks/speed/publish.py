@@ -13,7 +13,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 from benchmarks import export_cost, operators, rerankers, sizes, start
-from benchmarks.edge import serverless
+from benchmarks.edge import serverless, token_ids
 from benchmarks.kernels import tables as kernels
 from benchmarks.server import tables as server
 from benchmarks.speed import rerank, tables
@@ -22,7 +22,7 @@ from benchmarks.speed.tables import figure_text
 
 RESULTS = ROOT / "benchmarks" / "results"
 README, DOCS = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
-PAGES = (README, DOCS, ROOT / "docs" / "reranking.md", ROOT / "docs" / "kernels.md", ROOT / "docs" / "lambda.md")
+PAGES = (README, DOCS, *(ROOT / "docs" / f"{name}.md" for name in ("reranking", "kernels", "lambda", "phones")))
 _OURS, _TUNED, _DEFAULT = "#0b6e4f", "#52606d", "#c3cbd3"
 _END = "<!-- end -->"
 
@@ -70,6 +70,7 @@ def published(page: str, speeds: list[dict[str, Any]], results: Path) -> str:
         "sizes": lambda: sizes.table(_read(results / "sizes.json")),
         "server": lambda: server.table(_read(results / "server.json")),
         "lambda": lambda: serverless.table(_read(results / "lambda.json")),
+        "token ids": lambda: token_ids.table(_read(results / "token-ids.json")),
         "operators": lambda: operators.table(_read(results / "operators.json")),
     }
     for name, content in contents.items():

@@ -1,4 +1,4 @@
-"""Checkpoints to bundles. Needs the extra: ``pip install 'embedge[export]'``.
+"""Checkpoints to bundles, and bundles to files of other forms. Needs the extra: ``pip install 'embedge[export]'``.
 
 >>> from embedge_export import export
 >>> exported = export("BAAI/bge-small-en", "models/bge-small-en")
@@ -6,5 +6,6 @@
 
 from embedge_export.inspection import Inspection, inspect
 from embedge_export.pipeline import Exported, export
+from embedge_export.targets.convert import convert
 
-__all__ = ["Exported", "Inspection", "export", "inspect"]
+__all__ = ["Exported", "Inspection", "convert", "export", "inspect"]

@@ -29,7 +29,7 @@ FLOORS = {
         ["errors"],
     ],
     "embedge_export": [
-        ["pipeline", "inspection"],
+        ["pipeline", "inspection", "targets"],
         ["page"],
         ["measure", "write"],
         ["trials"],

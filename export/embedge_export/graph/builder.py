@@ -52,6 +52,12 @@ class GraphBuilder:
         self.codes: set[str] = set()
         """Those of the constants that are int8 matrices."""
 
+    def inner(self) -> "GraphBuilder":
+        """An empty graph for the body of a loop; it has the same constants, which lie outside of it."""
+        body = GraphBuilder(self.width, opset=self.opset)
+        body.constants = self.constants
+        return body
+
     def constant(self, name: str, value: npt.NDArray[Any]) -> str:
         """A constant, once for each name."""
         self.constants.setdefault(name, value)

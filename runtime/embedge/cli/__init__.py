@@ -18,7 +18,8 @@ from embedge.cli import streams
 from embedge.errors import EmbedgeError
 
 COMMANDS = (
-    "inspect", "export", "embed", "search", "rerank", "serve", "pack", "list", "remove", "info", "verify", "doctor",
+    "inspect", "export", "convert", "embed", "search", "rerank", "serve", "pack", "list", "remove", "info", "verify",
+    "doctor",
 )  # fmt: skip
 
 

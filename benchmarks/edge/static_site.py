@@ -93,6 +93,7 @@ class _Handler(SimpleHTTPRequestHandler):
             return
         body = self._site.replaced[path]
         self.send_response(200)
+        self.send_header("Content-Type", self.guess_type(path))
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -5,6 +5,12 @@
  *     const passages = await model.embed(["ONNX Runtime runs on edge boxes."]);
  *     const query = await model.embedQuery("what runs at the edge?");
  *     similarity(query, passages[0], model.manifest.similarity);
+ *
+ * @property {object} manifest what the bundle's manifest.json says
+ * @property {string} variant the one that runs
+ * @property {number} bytes of the bundle's files that it takes
+ * @property {number} threads
+ * @property {boolean} kept whether the browser has kept these files
  */
 export class Embedder {
   /** Made by `load`. @private */

@@ -14,12 +14,14 @@ const HEADERS = {
 };
 
 addEventListener("install", (event) => event.waitUntil(fill()));
+addEventListener("message", () => skipWaiting()); // a page that opens finds a new version, see offline.js
 addEventListener("activate", (event) => event.waitUntil(dropOlder().then(() => clients.claim())));
 
 addEventListener("fetch", (event) => {
-  const { method, url } = event.request;
-  const path = url.startsWith(registration.scope) && (url.slice(registration.scope.length).split(/[?#]/)[0] || "index.html");
-  if (method === "GET" && path in PROGRAM.files) event.respondWith(answer(path, event.request));
+  const [address] = event.request.url.split(/[?#]/);
+  if (event.request.method !== "GET" || !address.startsWith(registration.scope)) return;
+  const path = address.slice(registration.scope.length) || "index.html";
+  if (Object.hasOwn(PROGRAM.files, path)) event.respondWith(answer(path, event.request));
 });
 
 /** The browser compares the hashes, so that no file is of another version of the page. */

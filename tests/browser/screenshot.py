@@ -11,7 +11,6 @@ from pathlib import Path
 from playwright.sync_api import expect, sync_playwright
 
 from benchmarks.edge.static_site import build_page, hosting
-from tests.cases import ROOT
 from tests.server.screenshots import BUNDLE, PASSAGES, shoot
 
 

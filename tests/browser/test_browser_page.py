@@ -1,5 +1,7 @@
 """The page of examples/browser: search, no network, damage, keyboard, contrast."""
 
+import base64
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -154,6 +156,34 @@ def test_another_bundle_takes_the_place_of_the_one_that_was_kept(browser: "Brows
         )
         names = {url.removeprefix(f"{site.url}bundle/").partition("?")[0] for url in kept}
         assert names == {"manifest.json", "tokenizer.json", "model.fp32.onnx", "model.fp32.bin"}
+
+
+def test_a_new_version_of_the_page_is_there_at_the_next_visit_but_one(
+    browser: "Browser", site: Site, tiny_page: Path
+) -> None:
+    style = b"h1 { color: rgb(1, 2, 3); }"
+    program = (tiny_page / "program.js").read_text()
+    old = base64.b64encode(hashlib.sha256((tiny_page / "style.css").read_bytes()).digest()).decode()
+    new = base64.b64encode(hashlib.sha256(style).digest()).decode()
+    version = json.loads(program.removeprefix("const PROGRAM = ").rstrip(";\n"))["version"]
+    with browser.new_context() as context, opened(context, site.url) as page:
+        wait_until_loaded(page)
+        site.replaced["style.css"] = style
+        site.replaced["program.js"] = program.replace(old, new).replace(version, "another").encode()
+        page.reload()
+        wait_until_loaded(page)
+        assert page.evaluate(
+            """async () => {
+                const registration = await navigator.serviceWorker.getRegistration();
+                for (let i = 0; i < 600 && !registration.waiting; i++) {
+                    await new Promise((resolve) => setTimeout(resolve, 50));
+                }
+                return registration.waiting !== null;
+            }"""
+        )
+        page.reload()
+        expect(page.locator("h1")).to_have_css("color", "rgb(1, 2, 3)")
+        wait_until_loaded(page)
 
 
 def test_all_of_it_works_by_the_keyboard_alone(browser: "Browser", site: Site) -> None:

@@ -46,16 +46,17 @@ def build_page(bundle: Path, out: Path) -> None:
 
 
 def _install() -> Path:
-    """The directory of the packages, installed where those of another ``package.json`` are or none."""
+    """The directory of the packages, installed where those of another lock file are or none."""
     if shutil.which("npm") is None:
         raise Unavailable("there is no npm on this machine")
     _INSTALLED.mkdir(parents=True, exist_ok=True)
-    wanted, done = (PROGRAM / "package.json").read_text(), _INSTALLED / "done"
+    wanted, done = (PROGRAM / "package-lock.json").read_text(), _INSTALLED / "done"
     with (_INSTALLED / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.is_file() or done.read_text() != wanted:
-            (_INSTALLED / "package.json").write_text(wanted)
-            run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=_INSTALLED)
+            for name in ("package.json", "package-lock.json", ".npmrc"):
+                shutil.copy(PROGRAM / name, _INSTALLED)
+            run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=_INSTALLED)
             done.write_text(wanted)
     return _INSTALLED / "node_modules"
 

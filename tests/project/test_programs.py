@@ -53,17 +53,15 @@ def one_file(built: Distributions, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_one_file_embeds_and_writes_where_it_is_told(one_file: Path, bundle: Path, tmp_path: Path) -> None:
-    python = [sys.executable, "-I", one_file]
-    done = run(*python, "embed", "--model", bundle, "A ferry crosses the harbour.", cwd=tmp_path, PEX_ROOT="unpacked")
+    command = [sys.executable, "-I", one_file, "embed", "--model", bundle, "A ferry crosses the harbour."]
+    done = run(*command, cwd=tmp_path, PEX_ROOT="unpacked")
     assert (done.returncode, done.stderr) == (0, "")
     assert '"embedding"' in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["unpacked"]
 
 
-def test_one_file_says_how_it_is_called(one_file: Path, tmp_path: Path) -> None:
-    done = run(sys.executable, one_file, "--version", cwd=tmp_path, PEX_ROOT="unpacked")
-    assert done.stdout == VERSION
-    assert (
-        run(sys.executable, one_file, "embed", "--model", "nowhere", "a", cwd=tmp_path, PEX_ROOT="unpacked").returncode
-        == 1
-    )
+def test_one_file_has_the_programs_options_and_exit_codes(one_file: Path, tmp_path: Path) -> None:
+    assert run(sys.executable, one_file, "--version", cwd=tmp_path, PEX_ROOT="unpacked").stdout == VERSION
+    done = run(sys.executable, one_file, "embed", "--model", "nowhere", "a", cwd=tmp_path, PEX_ROOT="unpacked")
+    assert done.returncode == 1
+    assert "nowhere" in done.stderr

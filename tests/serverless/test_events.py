@@ -187,9 +187,10 @@ def test_a_bad_http_request_gets_its_status(event: dict[str, Any], status: int, 
     assert ("allow" in answer["headers"]) == (status == 405)
 
 
-def test_more_than_lambda_hands_on_is_refused(handler: Handler) -> None:
-    """Beyond 6 MB Lambda gives the caller an error of its own, after all the work."""
-    asked = {"input": ["a"] * 1500}
+def test_more_than_lambda_hands_on_is_refused(handler: Handler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond 6 MB Lambda gives the caller an error of its own, after all the work. Here the limit is lower."""
+    monkeypatch.setattr("embedge.serverless.handler._MOST_BYTES", 30_000)
+    asked = {"input": ["a"] * 8}
     for answer in (handler(asked, None), handler(function_url(json.dumps(asked)), None)):
         assert answer["statusCode"] == 413
         assert "send fewer texts" in str(answer)

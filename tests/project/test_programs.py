@@ -15,7 +15,7 @@ VERSION = f"embedge {embedge.__version__}\n"
 PROGRAMS = Path(sys.executable).parent
 
 
-def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*command: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run away from the source tree, without the tests' own settings of Python."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return subprocess.run(

@@ -12,16 +12,24 @@ _COLUMNS = {
     "peak_mb": "peak memory, MB",
 }
 
+_BEST = ("serverless", "small_boxes", "browser")
+"""Targets whose first rows the README has."""
 
-def table(results: dict[str, Any], targets: set[str] | None = None) -> str:
-    """Markdown: a line for each way to deploy a bundle, or for those of ``targets`` only."""
-    rows = [row for name, found in results["targets"].items() if not targets or name in targets for row in found]
+
+def table(results: dict[str, Any]) -> str:
+    """Markdown: a line for each way to deploy a bundle."""
+    return _table(results["machine"], [row for rows in results["targets"].values() for row in rows])
+
+
+def summary(results: dict[str, Any]) -> str:
+    """The same of three ways."""
+    return _table(results["machine"], [results["targets"][name][0] for name in _BEST if name in results["targets"]])
+
+
+def _table(machine: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     header = ["", *_COLUMNS.values(), "how it was run"]
     lines = [[row["target"], *(_figure(row[key]) for key in _COLUMNS), row["how"]] for row in rows]
-    return (
-        f"{markdown([header, *lines])}\n"
-        f"bge-small's architecture, random weights, int8. {machine_text(results['machine'])}.\n"
-    )
+    return f"{markdown([header, *lines])}\nbge-small's architecture, random weights, int8. {machine_text(machine)}.\n"
 
 
 def _figure(value: float | None) -> str:

@@ -13,7 +13,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 from benchmarks import export_cost, operators, rerankers, sizes, start
-from benchmarks.edge import token_ids
+from benchmarks.edge import serverless, token_ids
+from benchmarks.edge import tables as edge
 from benchmarks.kernels import tables as kernels
 from benchmarks.server import tables as server
 from benchmarks.speed import rerank, tables
@@ -22,7 +23,11 @@ from benchmarks.speed.tables import figure_text
 
 RESULTS = ROOT / "benchmarks" / "results"
 README, DOCS = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
-PAGES = (README, DOCS, *(ROOT / "docs" / f"{name}.md" for name in ("reranking", "kernels", "phones")))
+PAGES = (
+    README,
+    DOCS,
+    *(ROOT / "docs" / f"{name}.md" for name in ("reranking", "kernels", "choosing", "lambda", "phones")),
+)
 _OURS, _TUNED, _DEFAULT = "#0b6e4f", "#52606d", "#c3cbd3"
 _END = "<!-- end -->"
 
@@ -69,6 +74,9 @@ def published(page: str, speeds: list[dict[str, Any]], results: Path) -> str:
         ),
         "sizes": lambda: sizes.table(_read(results / "sizes.json")),
         "server": lambda: server.table(_read(results / "server.json")),
+        "edge": lambda: edge.table(_read(results / "edge.json")),
+        "edge: summary": lambda: edge.summary(_read(results / "edge.json")),
+        "lambda": lambda: serverless.table(_read(results / "lambda.json")),
         "token ids": lambda: token_ids.table(_read(results / "token-ids.json")),
         "operators": lambda: operators.table(_read(results / "operators.json")),
     }

@@ -19,6 +19,7 @@ from embedge.errors import (
     ExportError,
     FidelityError,
     InputError,
+    PackError,
     ProviderError,
     UnsupportedFormat,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "FidelityError",
     "InputError",
     "Manifest",
+    "PackError",
     "ProviderError",
     "Ranked",
     "Reranker",

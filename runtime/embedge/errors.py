@@ -10,6 +10,7 @@
     ├── ExportError            a checkpoint was read, but no bundle could be written
     │   └── FidelityError      the bundle would not give the checkpoint's vectors
     ├── InputError             a text can't be embedded (also a ValueError)
+    ├── PackError              a bundle can't be packed for where it is to run
     └── ProviderError          ONNX Runtime can't run here as asked
 
 Arguments raise built-in errors beside these: ``TypeError`` for one of the wrong type, such as one ``str`` in place of a
@@ -47,6 +48,10 @@ class FidelityError(ExportError):
 
 class InputError(EmbedgeError, ValueError):
     """A text can't be embedded; the message names its index."""
+
+
+class PackError(EmbedgeError):
+    """A bundle can't be packed for where it is to run; nothing was written."""
 
 
 class ProviderError(EmbedgeError):

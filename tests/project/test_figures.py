@@ -66,3 +66,12 @@ def test_the_table_of_the_gpu_is_the_measured_one() -> None:
         found = re.search(rf"\| {label}[^|]*\|([^|]+)\|([^|]+)\|([^|]+)\|([^|]+)\|", page("docs/gpu.md"))
         assert found
         assert [cell.strip() for cell in found.groups()] == figures
+
+
+def test_what_packing_a_function_prints_is_what_was_measured() -> None:
+    found = results("lambda")
+    assert found["missed"] == []
+    for name, key in (("unzipped", "unzipped_mb"), ("zip", "zip_mb"), ("left out", "left_out_mb")):
+        assert f"{name} {found[key]} MB" in page("docs/lambda.md")
+    for name in ("bundle", "numpy", "onnxruntime", "tokenizers"):
+        assert f"{name} {found['sizes_mb'][name]} MB" in page("docs/lambda.md")

@@ -13,8 +13,8 @@ SOURCES = {"embedge": ROOT / "runtime", "embedge_export": ROOT / "export"}
 FLOORS = {
     "embedge": [
         ["cli"],
-        ["server"],
-        ["checks"],
+        ["server", "serverless", "pack"],
+        ["requests", "checks"],
         ["fingerprint"],
         ["embedder", "reranker"],
         ["loaded"],

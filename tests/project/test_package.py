@@ -8,7 +8,6 @@ import sys
 import tarfile
 import types
 import zipfile
-from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
 from typing import Any
@@ -21,26 +20,7 @@ import embedge_export
 from embedge import errors
 from tests.cases import ROOT
 from tests.kernels.running import start
-
-UNREACHABLE = re.compile(r"NewConnectionError|NameResolutionError|Retrying \(|ProxyError|timed out|Network is unreach")
-
-
-@dataclass(frozen=True)
-class Distributions:
-    """What ``python -m build`` makes: an archive of the sources, and a wheel out of that."""
-
-    sources: Path
-    wheel: Path
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
-    """Built offline, by the tools of the environment that runs the tests."""
-    out = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Distributions(*out.glob("*.tar.gz"), *out.glob("*.whl"))
+from tests.project.conftest import Distributions, skip_where_no_index
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +47,7 @@ def environment(built: Distributions, tmp_path_factory: pytest.TempPathFactory) 
     pip = [sys.executable, "-m", "pip", "--python", str(programs / "python"), "--disable-pip-version-check"]
     options = ["--no-compile", "--retries", "1", "--timeout", "20"]
     done = subprocess.run([*pip, "install", *options, str(built.wheel)], capture_output=True, text=True)
-    if done.returncode and UNREACHABLE.search(done.stdout + done.stderr):
-        pytest.skip("pip can't reach a package index")
+    skip_where_no_index(done)
     assert done.returncode == 0, done.stderr
     return programs
 
@@ -204,7 +183,7 @@ def error_classes() -> list[type[BaseException]]:
 
 
 def test_every_error_is_public() -> None:
-    assert len(error_classes()) == 9
+    assert len(error_classes()) == 10
     assert {kind.__name__ for kind in error_classes()} <= set(embedge.__all__)
 
 

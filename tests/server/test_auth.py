@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from embedge.errors import EmbedgeError
+from embedge.requests import Refused
 from embedge.server.app import ENDPOINTS
 from embedge.server.auth import Keys
-from embedge.server.dialect import Endpoint, Refused
+from embedge.server.dialect import Endpoint
 from tests.cli.running import process
 from tests.server.running import Serving, request, serve
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from embedge.requests import Kind, Refused
 from embedge.server.app import ENDPOINTS
-from embedge.server.dialect import Dialect, Endpoint, Kind, Refused
+from embedge.server.dialect import Dialect, Endpoint
 from embedge.server.protocol import MAX_HEADER_BYTES
 from tests.server.running import Answer, Client, Serving, request, serve
 

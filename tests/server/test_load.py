@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from embedge import Embedder, Reranker
+from embedge.requests import Refused
 from embedge.server import Settings, create_app
-from embedge.server.dialect import Refused
 from embedge.server.service import Service
 from embedge.vectors import FloatArray
 from embedge_export import export

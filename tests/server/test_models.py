@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from embedge import Embedder
+from embedge.requests import Refused
 from embedge.server import create_app
-from embedge.server.dialect import Refused
 from embedge.server.models import Models
 from tests.damage import reseal
 from tests.server.conftest import serving

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedge.engine.calls import Calls
-from embedge.server.dialect import Refused
+from embedge.requests import Refused
 from embedge.server.metrics import Metrics
 from embedge.server.queue import BATCHES, Job, Queue, take_batch
 from embedge.vectors import FloatArray

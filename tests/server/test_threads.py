@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pytest
 
-from embedge.server.dialect import Refused
+from embedge.requests import Refused
 from embedge.server.threads import THREADS, Threads
 
 _T = TypeVar("_T")

@@ -18,19 +18,9 @@ from embedge.cli import streams
 from embedge.errors import EmbedgeError
 
 COMMANDS = (
-    "inspect",
-    "export",
-    "convert",
-    "embed",
-    "search",
-    "rerank",
-    "serve",
-    "list",
-    "remove",
-    "info",
-    "verify",
+    "inspect", "export", "convert", "embed", "search", "rerank", "serve", "pack", "list", "remove", "info", "verify",
     "doctor",
-)
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,10 +17,11 @@ from starlette.routing import Route
 
 from embedge.errors import EmbedgeError
 from embedge.loaded import LoadedModel
+from embedge.requests import Refused
 from embedge.server import openai, openapi, page, reference
 from embedge.server.auth import Keys
 from embedge.server.bodies import if_changed, read_json, refusal
-from embedge.server.dialect import Dialect, Endpoint, Refused
+from embedge.server.dialect import Dialect, Endpoint
 from embedge.server.middleware import RequestMiddleware
 from embedge.server.service import Service
 from embedge.server.settings import Settings

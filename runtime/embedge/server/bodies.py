@@ -10,7 +10,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from embedge.server.dialect import Dialect, Refused
+from embedge.requests import Refused
+from embedge.server.dialect import Dialect
 from embedge.server.settings import Settings
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)

@@ -7,8 +7,9 @@ import numpy as np
 from msgspec import Meta
 from starlette.responses import Response
 
+from embedge.requests import STATUSES, Refused
 from embedge.server.bodies import json_response
-from embedge.server.dialect import STATUSES, Dialect, Endpoint, Refused
+from embedge.server.dialect import Dialect, Endpoint
 from embedge.server.scores import as_relevance
 from embedge.server.service import Service
 

@@ -1,4 +1,4 @@
-"""What a request can be refused for, and how each dialect says it."""
+"""How each dialect is answered, and its routes."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
@@ -6,35 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import msgspec
 from starlette.responses import Response
 
+from embedge.requests import Kind, Refused
+
 if TYPE_CHECKING:
     from embedge.server.service import Service
-
-Kind = Literal[
-    "invalid",  # the request says something that can't be done
-    "empty",  # no text at all
-    "too_long",  # a text that is not to be cut
-    "too_large",  # a limit of the server's that will not change by waiting
-    "overloaded",  # a limit that will
-    "timeout",  # the body did not come in time
-    "unauthorized",
-    "unknown_model",
-    "unknown_route",
-    "wrong_method",
-    "wrong_type",  # of the body: not JSON, or compressed
-    "failed",  # our own fault
-]
-
-
-class Refused(Exception):
-    """A request that gets an error as its answer; the route's dialect decides how that looks."""
-
-    def __init__(self, kind: Kind, message: str, *, field: str | None = None, retry_after_s: int | None = None) -> None:
-        """``field`` is the one of the body that is to blame; ``retry_after_s`` when to come again."""
-        super().__init__(message)
-        self.kind = kind
-        self.message = message
-        self.field = field
-        self.retry_after_s = retry_after_s
 
 
 class Dialect(NamedTuple):
@@ -72,20 +47,3 @@ class Endpoint(NamedTuple):
     """Whether it needs no key."""
     open_with_metrics: bool = False
     """Whether it needs no key where :attr:`Settings.open_metrics` is set."""
-
-
-STATUSES: Mapping[Kind, int] = {
-    "invalid": 400,
-    "empty": 400,
-    "too_long": 400,
-    "too_large": 413,
-    "overloaded": 429,
-    "timeout": 408,
-    "unauthorized": 401,
-    "unknown_model": 404,
-    "unknown_route": 404,
-    "wrong_method": 405,
-    "wrong_type": 415,
-    "failed": 500,
-}
-"""The statuses of most dialects."""

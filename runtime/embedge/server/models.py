@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from embedge.embedder import Embedder
 from embedge.loaded import LoadedModel
+from embedge.requests import Refused
 from embedge.reranker import Reranker
-from embedge.server.dialect import Refused
 
 _Model = TypeVar("_Model", bound=LoadedModel, covariant=True)
 

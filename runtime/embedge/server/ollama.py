@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 from embedge import __version__
 from embedge.loaded import LoadedModel
+from embedge.requests import STATUSES, Refused, find_prompt
 from embedge.server.bodies import json_response
-from embedge.server.dialect import STATUSES, Dialect, Endpoint, Refused
+from embedge.server.dialect import Dialect, Endpoint
 from embedge.server.models import Served
-from embedge.server.prompts import find_prompt
 from embedge.server.service import Detail, Service
 
 

@@ -12,19 +12,11 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from embedge.loaded import LoadedModel
+from embedge.requests import STATUSES, find_prompt, openai_error
 from embedge.server.bodies import json_response
-from embedge.server.dialect import STATUSES, Dialect, Endpoint, Kind, Refused
+from embedge.server.dialect import Dialect, Endpoint
 from embedge.server.models import Served
-from embedge.server.prompts import find_prompt
 from embedge.server.service import Detail, Input, Service
-
-_CODES: dict[Kind, tuple[str, str | None]] = {
-    "overloaded": ("rate_limit_error", "rate_limit_exceeded"),
-    "unauthorized": ("invalid_request_error", "invalid_api_key"),
-    "unknown_model": ("invalid_request_error", "model_not_found"),
-    "unknown_route": ("invalid_request_error", "unknown_url"),
-    "failed": ("server_error", None),
-}
 
 
 class OpenAIErrorBody(TypedDict):
@@ -42,12 +34,7 @@ class OpenAIError(TypedDict):
     error: OpenAIErrorBody
 
 
-def _error(refused: Refused) -> OpenAIError:
-    kind, code = _CODES.get(refused.kind, ("invalid_request_error", None))
-    return {"error": {"message": refused.message, "type": kind, "param": refused.field, "code": code}}
-
-
-DIALECT = Dialect(STATUSES, _error, OpenAIError)
+DIALECT = Dialect(STATUSES, openai_error, OpenAIError)
 
 
 class EmbeddingsRequest(msgspec.Struct):

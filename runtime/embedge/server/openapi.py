@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from embedge import __version__
+from embedge.requests import Kind
 from embedge.server import cohere, monitoring, ollama, openai, tei
-from embedge.server.dialect import Endpoint, Kind
+from embedge.server.dialect import Endpoint
 
 GROUPS: Mapping[str, Sequence[Endpoint]] = {
     "OpenAI": openai.ENDPOINTS,

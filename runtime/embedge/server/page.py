@@ -16,9 +16,10 @@ from embedge.engine.capabilities import capabilities
 from embedge.engine.cpus import cpu_features, cpu_name
 from embedge.engine.ort import onnxruntime
 from embedge.loaded import LoadedModel
+from embedge.requests import Refused
 from embedge.server import openai
 from embedge.server.bodies import json_response
-from embedge.server.dialect import Endpoint, Refused
+from embedge.server.dialect import Endpoint
 from embedge.server.models import Served
 from embedge.server.service import Service
 

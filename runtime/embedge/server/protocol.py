@@ -16,9 +16,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from embedge.requests import Refused
 from embedge.server.app import dialect_of
 from embedge.server.bodies import refusal
-from embedge.server.dialect import Refused
 from embedge.server.middleware import HEADERS
 from embedge.server.service import Service
 from embedge.server.settings import Settings

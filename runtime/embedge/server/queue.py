@@ -19,7 +19,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from embedge.engine import Engine
-from embedge.server.dialect import Refused
+from embedge.requests import Refused
 from embedge.server.metrics import Metrics
 from embedge.vectors import FloatArray
 

@@ -3,14 +3,14 @@
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, NamedTuple, TypeAlias, TypedDict
+from typing import NamedTuple, TypeAlias, TypedDict
 
 from embedge.embedder import Embedder
 from embedge.errors import InputError
 from embedge.loaded import LoadedModel
 from embedge.pieces import Side
+from embedge.requests import Refused, check_count, split_input
 from embedge.reranker import Reranker
-from embedge.server.dialect import Refused
 from embedge.server.metrics import Metrics
 from embedge.server.models import Models, Served
 from embedge.server.queue import Queue
@@ -141,7 +141,7 @@ class Service:
                 ``details`` of token ids.
         """
         texts, ids = split_input(value, field)
-        self._check_count(texts or ids, field)
+        check_count(texts or ids, self.settings.max_texts, field)
         model, tokenizer = served.model, served.model.tokenizer
         try:
             size = check_form(dimensions, "float32", model.dimensions)
@@ -184,7 +184,7 @@ class Service:
 
         A text loses what it has beyond ``max_text_tokens``.
         """
-        self._check_count(texts, field)
+        check_count(texts, self.settings.max_texts, field)
         pairs = [(query, text) for text in texts]
         chars = sum(len(query) + len(text) for text in texts)
         tokenizer = served.model.tokenizer
@@ -205,7 +205,7 @@ class Service:
 
         Until the end of the context they count as those that wait to be run, since they take more memory.
         """
-        self._check_count(texts, field)
+        check_count(texts, self.settings.max_texts, field)
         tokenizer, chars = served.model.tokenizer, sum(map(len, texts))
         total = sum(await self.threads.run(chars, lambda: tokenizer.count(texts)))
         with self.queue.reserve(total):
@@ -224,13 +224,6 @@ class Service:
             raise Refused("invalid", str(exc).replace("texts[", f"{field}[", 1), field=field) from exc
         self.metrics.tokenization_time.observe(seconds)
         return encoded
-
-    def _check_count(self, items: Sequence[object], field: str) -> None:
-        most = self.settings.max_texts
-        if not items:
-            raise Refused("empty", f"{field} is empty: send at least one text", field=field)
-        if len(items) > most:
-            raise Refused("too_large", f"{field} has {len(items)} texts, and one request may have {most}", field=field)
 
     def _check_lengths(self, encoded: Encoded, model: LoadedModel, field: str, truncate: bool, more: str = "") -> None:
         if encoded.truncated and not truncate:
@@ -255,20 +248,3 @@ class Service:
             "x-embedge-tokens": str(sum(tokens)),
             "x-embedge-truncated": str(truncated),
         }
-
-
-def split_input(value: str | Sequence[str | int | list[int]], field: str) -> tuple[list[str], list[list[int]]]:
-    """The texts or the lists of token ids that a request has; one of the two is empty.
-
-    Raises:
-        Refused: both.
-    """
-    if isinstance(value, str):
-        return [value], []
-    if len({*map(type, value)}) > 1:
-        raise Refused("invalid", f"{field} mixes texts and token ids: send either", field=field)
-    # They are of one type by now; asking each again takes the event loop half a second where they are millions.
-    items: list[Any] = list(value)
-    if not items or isinstance(items[0], str):
-        return items, []
-    return [], items if isinstance(items[0], list) else [items]

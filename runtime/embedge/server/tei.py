@@ -14,10 +14,10 @@ from starlette.responses import Response
 from embedge import __version__
 from embedge.loaded import LoadedModel
 from embedge.pieces import Side
+from embedge.requests import STATUSES, Kind, Refused, find_prompt
 from embedge.server.bodies import json_response
-from embedge.server.dialect import STATUSES, Dialect, Endpoint, Kind, Refused
+from embedge.server.dialect import Dialect, Endpoint
 from embedge.server.models import Served
-from embedge.server.prompts import find_prompt
 from embedge.server.scores import as_logits, as_relevance
 from embedge.server.service import Service
 from embedge.server.tei_bodies import (

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from embedge.server.dialect import Refused
+from embedge.requests import Refused
 
 THREADS = 4
 """How many texts or lists of texts are worked on at once. Each takes memory, and tokenizers has threads of its own."""

@@ -1,0 +1,125 @@
+"""embedge.js in a browser: the library's vectors."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import embedge.engine
+from embedge import Embedder
+from tests.browser.conftest import Build, tab
+from tests.cases import start_form
+from tests.damage import reseal
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.page
+
+PROBE = Path(embedge.engine.__file__).with_name("probe.onnx")
+SHORT = [
+    "",
+    " ",
+    "a",
+    "bread",
+    "why?",
+    "[MASK]",
+    "hello world",
+    "東京の夜は静かだ",
+    "Öland, 6:30",
+    "🍞🍞",
+    "ΟΔΟΣ",
+    "a\0b",
+]
+EMBED = """async ([options, texts]) => {
+    const { Embedder } = await import("./embedge.js");
+    const model = await Embedder.load("bundle/", options);
+    const list = await model.embed(texts);
+    const alone = [];
+    for (const text of texts.slice(0, 12)) alone.push(...(await model.embed([text])));
+    const query = await model.embedQuery(texts[0]);
+    const cosine = await model.verify();
+    const { variant, threads, manifest } = model;
+    model.close();
+    const plain = (rows) => rows.map((row) => Array.from(row));
+    const numbers = { list: plain(list), alone: plain(alone), query: Array.from(query) };
+    return { variant, threads, cosine, maxTokens: manifest.max_tokens, ...numbers };
+}"""
+
+
+def in_browser(browser: "Browser", place: Path, texts: list[str], **options: int) -> dict[str, Any]:
+    with tab(browser, place) as (page, told):
+        found: dict[str, Any] = page.evaluate(EMBED, [options, texts])
+        assert [warning for warning in told if "texts had more than" in warning] == [
+            f"1 of {len(texts)} texts had more than {found['maxTokens']} tokens, and were cut"
+        ]
+        return found
+
+
+def cosines(a: Any, b: Any) -> npt.NDArray[np.float64]:
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    found: npt.NDArray[np.float64] = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    return found
+
+
+@pytest.fixture(scope="module")
+def texts(passages: list[str]) -> list[str]:
+    return [*SHORT, *passages[:60], *(" ".join(text.split()[:5]) for text in passages[60:80]), "long " * 600]
+
+
+def test_int8_vectors_are_as_near_to_the_librarys_as_those_of_another_cpu(
+    browser: "Browser", minilm_page: Path, bundle: Path, texts: list[str]
+) -> None:
+    with start_form(bundle, "unsigned") as model, pytest.warns(UserWarning, match="1 text was truncated"):
+        expected = model.embed(texts)
+    found = in_browser(browser, minilm_page, texts, threads=1)
+    assert (found["variant"], found["threads"]) == ("int8", 1)
+    near = cosines(found["list"], expected)
+    assert near.mean() > 0.9998
+    assert near.min() > 0.999
+    assert found["cosine"] > 0.9995
+    assert found["alone"] == found["list"][:12]
+
+
+def test_fp32_vectors_are_the_librarys(
+    browser: "Browser", build: Build, copy: Path, tiny: Path, texts: list[str]
+) -> None:
+    """With a query prompt, and on several threads."""
+    reseal(copy, lambda fields: fields["variants"].pop("int8"))
+    with Embedder.load(tiny, variant="fp32") as model, pytest.warns(UserWarning, match="1 text was truncated"):
+        expected, query = model.embed(texts), model.embed_query(texts[0])
+    found = in_browser(browser, build(copy), texts, threads=2)
+    assert (found["variant"], found["threads"]) == ("fp32", min(2, found["threads"]))
+    assert cosines(found["list"], expected).min() > 0.999999
+    assert cosines([found["query"]], [query]).min() > 0.999999
+
+
+def test_webassembly_multiplies_unsigned_by_signed_numbers_exactly(browser: "Browser", tiny_page: Path) -> None:
+    """Which the page takes for granted when it chooses a graph."""
+    probe = """async (bytes) => {
+        const ort = await import("./vendor/ort.wasm.min.mjs");
+        const session = await ort.InferenceSession.create(new Uint8Array(bytes));
+        const exact = async (rows) => {
+            const x = new ort.Tensor("uint8", new Uint8Array(rows * 64).fill(255), [rows, 64]);
+            return (await session.run({ x })).y.data.every((sum) => sum === 64 * 255 * 127);
+        };
+        return (await exact(1)) && (await exact(7));
+    }"""
+    with tab(browser, tiny_page) as (page, _):
+        assert page.evaluate(probe, list(PROBE.read_bytes()))
+
+
+def test_what_is_no_text_is_refused_with_its_number(browser: "Browser", tiny_page: Path) -> None:
+    embed = """async (code) => {
+        const { Embedder } = await import("./embedge.js");
+        const model = await Embedder.load("bundle/");
+        try { await model.embed(["a", eval?.(code)]); } finally { model.close(); }
+    }"""
+    with tab(browser, tiny_page) as (page, _):
+        for code, message in [("'\\ud83c'", "half of a surrogate pair"), ("7", "not a string but number")]:
+            with pytest.raises(Exception, match=rf"texts\[1\] .*{message}"):
+                page.evaluate(embed, code)

@@ -1,0 +1,67 @@
+"""The program without a checkout: installed by pipx, run by uvx, and in one file that pex makes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import embedge
+from tests.cases import ROOT
+from tests.project.conftest import Distributions, skip_where_no_index
+
+VERSION = f"embedge {embedge.__version__}\n"
+PROGRAMS = Path(sys.executable).parent
+
+
+def run(*command: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run away from the source tree, without the tests' own settings of Python."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, cwd=cwd, env={**inherited, **environment}
+    )
+
+
+def test_pipx_installs_a_program(built: Distributions, tmp_path: Path) -> None:
+    places = {"PIPX_HOME": str(tmp_path / "pipx"), "PIPX_BIN_DIR": str(tmp_path / "bin")}
+    places["PIPX_MAN_DIR"] = str(tmp_path / "man")
+    done = run(PROGRAMS / "pipx", "install", "--python", sys.executable, built.wheel, cwd=tmp_path, **places)
+    skip_where_no_index(done)
+    assert done.returncode == 0, done.stderr
+    assert run(tmp_path / "bin" / "embedge", "--version", cwd=tmp_path).stdout == VERSION
+
+
+def test_uvx_runs_it_without_an_installation(built: Distributions, bundle: Path, tmp_path: Path) -> None:
+    text = ROOT / "examples" / "passages.txt"
+    command = ["embedge", "search", "--model", bundle, "--top", "1", "why does bread dough rise?", text]
+    done = run(PROGRAMS / "uvx", "--python", sys.executable, "--from", built.wheel, *command, cwd=tmp_path)
+    skip_where_no_index(done)
+    assert done.returncode == 0, done.stderr
+    assert "Kneading aligns" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def one_file(built: Distributions, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file, made as docs/install.md says."""
+    file = tmp_path_factory.mktemp("one") / "embedge.pyz"
+    command = [built.wheel, "--console-script", "embedge", "--venv", "--output-file", file]
+    done = run(PROGRAMS / "pex", *command, cwd=file.parent)
+    skip_where_no_index(done)
+    assert done.returncode == 0, done.stderr
+    return file
+
+
+def test_one_file_embeds_and_writes_where_it_is_told(one_file: Path, bundle: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-I", one_file, "embed", "--model", bundle, "A ferry crosses the harbour."]
+    done = run(*command, cwd=tmp_path, PEX_ROOT="unpacked")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '"embedding"' in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["unpacked"]
+
+
+def test_one_file_has_the_programs_options_and_exit_codes(one_file: Path, tmp_path: Path) -> None:
+    assert run(sys.executable, one_file, "--version", cwd=tmp_path, PEX_ROOT="unpacked").stdout == VERSION
+    done = run(sys.executable, one_file, "embed", "--model", "nowhere", "a", cwd=tmp_path, PEX_ROOT="unpacked")
+    assert done.returncode == 1
+    assert "nowhere" in done.stderr

@@ -55,7 +55,8 @@ export class Embedder {
    * @param {AbortSignal} [options.signal] stops it
    * @returns {Promise<Float32Array[]>}
    */
-  embed(texts, { prompt = this.prompt("document"), onProgress, signal } = {}) {
+  async embed(texts, { prompt = this.prompt("document"), onProgress, signal } = {}) {
+    if (!Array.isArray(texts)) throw new TypeError("texts is an array of strings; embedQuery takes one string");
     texts.forEach((text, index) => {
       if (typeof text !== "string") throw new TypeError(`texts[${index}] is not a string but ${typeof text}`);
       if (!text.isWellFormed()) throw new TypeError(`texts[${index}] has half of a surrogate pair; remove it`);

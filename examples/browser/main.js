@@ -1,7 +1,7 @@
 // The page: loads the bundle beside it, embeds the passages, and searches them while the reader types.
 
 import { Embedder, similarity } from "./embedge.js";
-import { keepProgram } from "./offline.js";
+import { keepProgram, programLoaded } from "./offline.js";
 
 const SHOWN = 10;
 const MOST_BYTES = 10_000_000;
@@ -38,6 +38,7 @@ async function load() {
   try {
     const programKept = await keepProgram();
     model = await Embedder.load("bundle/", { onProgress });
+    programLoaded();
     showFacts(programKept && model.kept);
     passagesChanged();
     const cosine = await model.verify();

@@ -1,9 +1,14 @@
 // The page's own files are kept by a service worker. Where there can be none, the page works, but not without a network.
 
+let loaded = false;
+
+/** Told when the page has loaded all of its files: a newer version of them then waits for the next visit. */
+export function programLoaded() {
+  loaded = true;
+}
+
 /**
  * Start the service worker and wait until this page's requests go through it, so that large files come once.
- *
- * Where a new version of the page has come since the last visit, the page is loaded again, before anything else is.
  *
  * @returns {Promise<boolean>} whether the page's files are kept
  */
@@ -11,18 +16,17 @@ export async function keepProgram() {
   const { serviceWorker } = navigator;
   if (!serviceWorker) return false;
   try {
+    const older = serviceWorker.controller;
     const inCharge = new Promise((resolve) => {
-      serviceWorker.addEventListener("controllerchange", () => resolve(true), { once: true });
+      serviceWorker.addEventListener("controllerchange", () => {
+        // A newer version has come in between: the page's files would be of both.
+        if (older && !loaded) location.reload();
+        resolve(true);
+      });
     });
     const registration = await serviceWorker.register("service-worker.js", { updateViaCache: "none" });
-    if (serviceWorker.controller && registration.waiting) {
-      registration.waiting.postMessage("take over");
-      await inCharge;
-      location.reload();
-      await new Promise(() => {});
-    }
     // Already in charge, or left out on purpose by a reload with the shift key.
-    if (serviceWorker.controller || registration.active) return true;
+    if (older || registration.active) return true;
     const { installing } = registration;
     const failed = new Promise((resolve) => {
       installing?.addEventListener("statechange", () => installing.state === "redundant" && resolve(false));

@@ -13,8 +13,7 @@ const HEADERS = {
   "Content-Security-Policy": PROGRAM.policy,
 };
 
-addEventListener("install", (event) => event.waitUntil(fill()));
-addEventListener("message", () => skipWaiting()); // a page that opens finds a new version, see offline.js
+addEventListener("install", (event) => event.waitUntil(fill().then(() => skipWaiting())));
 addEventListener("activate", (event) => event.waitUntil(dropOlder().then(() => clients.claim())));
 
 addEventListener("fetch", (event) => {

@@ -68,7 +68,8 @@ def cosines(a: Any, b: Any) -> npt.NDArray[np.float64]:
 
 @pytest.fixture(scope="module")
 def texts(passages: list[str]) -> list[str]:
-    return [*SHORT, *passages[:60], *(" ".join(text.split()[:5]) for text in passages[60:80]), "long " * 600]
+    """100, most of them short."""
+    return [*SHORT, *passages[:20], *(" ".join(text.split()[:8]) for text in passages[20:87]), "long " * 600]
 
 
 def test_int8_vectors_are_as_near_to_the_librarys_as_those_of_another_cpu(

@@ -9,7 +9,7 @@ DATA ?= ../shared/data
 # What the kernels are made of.
 KERNELS := $(shell find runtime/kernels -type f -not -path "*/__pycache__/*")
 
-.PHONY: demo check test clients wheels wheels-test sanitize docs parity quality isa isa-test start costs kernels sizes bench bench-quick bench-server bench-cuda bench-edge clean
+.PHONY: demo check test clients container-test wheels wheels-test sanitize docs parity quality isa isa-test start costs kernels sizes bench bench-quick bench-server bench-cuda bench-edge clean
 
 demo: .venv/export  ## export a model and search the passages of examples/ (MODEL=BAAI/bge-small-en for another one)
 	$(VENV)/python examples/demo.py $(MODEL)
@@ -20,10 +20,13 @@ check: .venv/dev  ## lint, format and types
 	$(VENV)/mypy
 
 test: .venv/dev  ## all tests that need no torch
-	EMBEDGE_REQUIRE_KERNELS=1 $(VENV)/pytest -n auto --dist worksteal -m "not clients and not parity and not quality and not wheels"
+	EMBEDGE_REQUIRE_KERNELS=1 $(VENV)/pytest -n auto --dist worksteal -m "not clients and not parity and not quality and not wheels and not containers"
 
 clients: .venv/dev  ## the server against clients of others, newest and oldest, in .clients; needs npm for one of them
 	$(VENV)/pytest -m clients
+
+container-test: .venv/dev  ## the image's steps in a plain directory, and its files by hadolint and Kubernetes's schemas; needs root
+	$(VENV)/pytest -m containers
 
 wheels: .venv/dev  ## the kernels' wheels for all platforms, into dist; any machine makes the same bytes
 	$(VENV)/python runtime/kernels/building/wheels.py

@@ -23,8 +23,8 @@ class Embedder(LoadedModel):
     On the CPU, with every variant but fp16, the vector of a text does not depend on what it is embedded with: the same
     bits alone, in any batch, in any order and on any number of threads. Elsewhere the batch may change the last ones.
 
-    Pickling one keeps its bundle's path, variant, number of threads and providers, and unpickling loads it again; so
-    do :func:`copy.copy` and :func:`copy.deepcopy`. Each copy has to be closed by itself.
+    Pickling one keeps its bundle's path, variant, number of threads, providers and ``low_memory``, and unpickling loads
+    it again; so do :func:`copy.copy` and :func:`copy.deepcopy`. Each copy has to be closed by itself.
     """
 
     _TASK = "embed"

@@ -51,11 +51,11 @@ class LoadedModel:
         tokenizer: Tokenizer,
         engine: Engine,
         threads: int,
-        asked: tuple[int | None, Sequence[str]],
+        asked: tuple[int | None, Sequence[str], bool],
     ) -> None:
         """Put finished parts together; :meth:`load` makes them from a bundle's path.
 
-        ``asked`` are the threads and the providers to load it with again.
+        ``asked`` are the threads, the providers and ``low_memory`` to load it with again.
         """
         self._bundle = bundle
         self._path = bundle.path.absolute()  # the working directory may change
@@ -73,6 +73,7 @@ class LoadedModel:
         variant: str = "auto",
         threads: int | None = None,
         providers: str | Sequence[str] | None = None,
+        low_memory: bool = False,
     ) -> Self:
         """Load the bundle at ``path``. Nothing is fetched, and nothing is written outside the bundle.
 
@@ -87,6 +88,8 @@ class LoadedModel:
                 for the CPU. Nodes of the model that run on the CPU although it is not among them are reported in a
                 ``UserWarning``, and so is a package ``embedge-kernels`` that can't be used (see
                 :mod:`embedge.engine.native`).
+            low_memory: need less memory, and more time: one thread unless ``threads`` says otherwise, and no weights
+                that are kept twice. Vectors have the same bits.
 
         Raises:
             BundleError: the bundle can't be opened, or its bytes are not the sealed ones (``BundleCorrupt``).
@@ -101,11 +104,13 @@ class LoadedModel:
                 raise ValueError(f"threads={threads}: give 1 to {_MOST_THREADS}, or None for all CPUs it may use")
         if not isinstance(variant, str):
             raise TypeError(f"variant is {type(variant).__name__}, not str")
+        if not isinstance(low_memory, bool):
+            raise TypeError(f"low_memory is {type(low_memory).__name__}, not bool")
         bundle = Bundle.open(path)
         resolved = resolve_providers(providers)
         choice = choose(bundle.manifest.variants, variant, resolved[0], capabilities())
         sealed = bundle.ensure_sealed(choice.variant)
-        model = cls.start(bundle, choice, threads=threads, providers=resolved, sealed=sealed)
+        model = cls.start(bundle, choice, threads=threads, providers=resolved, sealed=sealed, low_memory=low_memory)
         if model._engine.fallback:
             warnings.warn(model._engine.fallback, stacklevel=2)
         problem = kernels().problem
@@ -122,6 +127,7 @@ class LoadedModel:
         threads: int | None = None,
         providers: Sequence[str] = (CPU,),
         sealed: Mapping[str, Stamp] | None = None,
+        low_memory: bool = False,
     ) -> Self:
         """As :meth:`load`, of an opened bundle; what tools of this project use.
 
@@ -131,13 +137,13 @@ class LoadedModel:
         manifest = bundle.manifest
         if manifest.task != cls._TASK:
             raise BundleError(f"{bundle.path} is made for the task {manifest.task!r}: load it with {cls._INSTEAD}")
-        count = threads or cpu_budget().threads
+        count = threads or (1 if low_memory else cpu_budget().threads)
         tokenizer = Tokenizer(bundle.file(TOKENIZER), manifest.max_tokens, manifest.tokenizer, parallel=count > 1)
         path = bundle.file(TOKENIZER)
         if sealed and stamp(path) != sealed[TOKENIZER] and hash_file(path) != manifest.files[TOKENIZER].sha256:
             raise BundleCorrupt(f"{path} was replaced while the bundle was loaded; load it again")
-        parts = engine.load(bundle, choice, threads=count, providers=providers, sealed=sealed)
-        return cls(bundle, choice, tokenizer, parts, count, (threads, providers))
+        parts = engine.load(bundle, choice, threads=count, providers=providers, sealed=sealed, low_memory=low_memory)
+        return cls(bundle, choice, tokenizer, parts, count, (threads, providers, low_memory))
 
     @property
     def path(self) -> Path:
@@ -188,9 +194,11 @@ class LoadedModel:
         return type(self)._load_again, (self.path, self.variant, *self._asked)
 
     @classmethod
-    def _load_again(cls, path: Path, variant: str, threads: int | None, providers: Sequence[str]) -> Self:
+    def _load_again(
+        cls, path: Path, variant: str, threads: int | None, providers: Sequence[str], low_memory: bool
+    ) -> Self:
         """What is pickled."""
-        return cls.load(path, variant=variant, threads=threads, providers=providers)
+        return cls.load(path, variant=variant, threads=threads, providers=providers, low_memory=low_memory)
 
     def close(self) -> None:
         """Wait for the calls under way, then give back the memory and the threads; later calls raise `EmbedgeError`.

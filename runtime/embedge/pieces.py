@@ -8,8 +8,9 @@ from typing import Literal
 from tokenizers import Tokenizer
 
 # A token costs 450 bytes while it is encoded (measured: 2.1 GB for 20 MB of English). So a list is encoded in windows
-# of so many characters, and longer texts piece by piece.
-_WINDOW_CHARS = 500_000
+# of so many characters, and longer texts piece by piece. One thread gains nothing by large windows.
+WINDOW_CHARS = 500_000
+SMALL_WINDOW_CHARS = 16_000
 _PIECE_CHARS = 100_000
 
 Side = Literal["right", "left"]
@@ -57,14 +58,14 @@ class Cutter:
         return find_cuts(self._tokenizer)
 
 
-def windows(texts: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
-    """Texts with their numbers, as many at a time as have :data:`_WINDOW_CHARS` characters, or one."""
+def windows(texts: Iterable[tuple[int, str]], chars: int) -> Iterator[list[tuple[int, str]]]:
+    """Texts with their numbers, as many at a time as have ``chars`` characters, or one."""
     window: list[tuple[int, str]] = []
-    room = _WINDOW_CHARS
+    room = chars
     for index, text in texts:
         if window and len(text) > room:
             yield window
-            window, room = [], _WINDOW_CHARS
+            window, room = [], chars
         window.append((index, text))
         room -= len(text)
     if window:

@@ -11,7 +11,7 @@ from embedge.engine.shutdown import native
 from embedge.errors import BundleError, InputError, ProviderError
 from embedge.inputs import check_surrogates
 from embedge.manifest import TokenizerFacts
-from embedge.pieces import Cutter, Side, windows
+from embedge.pieces import SMALL_WINDOW_CHARS, WINDOW_CHARS, Cutter, Side, windows
 
 # Texts from which on a batch is sooner encoded on several threads.
 _BATCH = 16
@@ -59,6 +59,7 @@ class Tokenizer:
         self._cutter = Cutter(self._tokenizer)
         self._facts = facts
         self._parallel = parallel
+        self._window = WINDOW_CHARS if parallel else SMALL_WINDOW_CHARS
         self._special = len(facts.before) + len(facts.after)
 
     def encode(self, texts: Sequence[str], *, prompt: str = "", first: int = 0, side: Side | None = None) -> Encoded:
@@ -75,7 +76,7 @@ class Tokenizer:
         # Of a long text only the end that is kept is encoded, so that memory does not grow with what is cut off anyway.
         side = side or self._facts.truncation_side
         kept = ((index, self._kept(prompt + text, index, side)) for index, text in enumerate(texts, first))
-        for window in windows(kept):
+        for window in windows(kept, self._window):
             for encoding in self._encode(window, special=True):
                 tokens = encoding.ids
                 if len(tokens) > self.max_tokens:
@@ -149,7 +150,8 @@ class Tokenizer:
 
     def _plain_ids(self, texts: Iterable[tuple[int, str]], side: Side, list_name: str) -> Iterator[list[int]]:
         """Ids of texts with their numbers, without special tokens; of long ones the end that is kept."""
-        for window in windows((index, self._kept(text, index, side, list_name)) for index, text in texts):
+        kept = ((index, self._kept(text, index, side, list_name)) for index, text in texts)
+        for window in windows(kept, self._window):
             yield from (encoding.ids for encoding in self._encode(window, special=False, list_name=list_name))
 
     def _shorten(self, left: list[int], right: list[int], room: int, side: Side) -> tuple[list[int], list[int]]:
@@ -164,7 +166,7 @@ class Tokenizer:
         """Tokens of each text before truncation, special tokens included; raises as :meth:`encode` does."""
         counts = [self._special] * len(texts)
         pieces = ((index, piece) for index, text in enumerate(texts) for piece in self._cutter.pieces(text))
-        for window in windows(pieces):
+        for window in windows(pieces, self._window):
             for (index, _), encoding in zip(window, self._encode(window, special=False), strict=True):
                 counts[index] += len(encoding)
         return counts

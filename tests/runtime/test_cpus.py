@@ -174,7 +174,7 @@ def test_the_quota_of_a_neighbour_does_not_count(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("eight_cpus")
 def test_a_container_with_a_name_space_of_its_own_reads_its_quota_at_the_top(tmp_path: Path) -> None:
     budget = budget_of(tmp_path, "0::/\n", UNIFIED, {"sys/fs/cgroup/cpu.max": "250000 100000\n"})
-    assert budget == CpuBudget(3, f"a quota of 2.5 CPUs from control group {tmp_path}/sys/fs/cgroup")
+    assert budget == CpuBudget(3, f"a quota of 2.5 CPUs from control group {tmp_path}/sys/fs/cgroup", by_quota=True)
 
 
 @pytest.mark.usefixtures("eight_cpus")
@@ -186,7 +186,9 @@ def test_a_container_that_is_told_the_path_on_its_host_reads_its_quota_at_the_to
         "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "150000\n",
         "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
     }
-    expected = CpuBudget(2, f"a quota of 1.5 CPUs from control group {tmp_path}/sys/fs/cgroup/cpu,cpuacct")
+    expected = CpuBudget(
+        2, f"a quota of 1.5 CPUs from control group {tmp_path}/sys/fs/cgroup/cpu,cpuacct", by_quota=True
+    )
     assert budget_of(tmp_path, cgroup, mounts, files) == expected
     # And where the mount does not tell its root either.
     assert budget_of(tmp_path, cgroup, CPU, files) == expected
@@ -202,7 +204,9 @@ def test_a_group_inside_a_container_counts_with_the_container(tmp_path: Path) ->
         "sys/fs/cgroup/cpu,cpuacct/worker/cpu.cfs_period_us": "25000",
     }
     budget = budget_of(tmp_path, "4:cpu,cpuacct:/docker/1f3a/worker\n", mounts, files)
-    assert budget == CpuBudget(2, f"a quota of 2 CPUs from control group {tmp_path}/sys/fs/cgroup/cpu,cpuacct/worker")
+    assert budget == CpuBudget(
+        2, f"a quota of 2 CPUs from control group {tmp_path}/sys/fs/cgroup/cpu,cpuacct/worker", by_quota=True
+    )
 
 
 @pytest.mark.usefixtures("eight_cpus")

@@ -14,6 +14,7 @@ from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, t
 from tokenizers.pre_tokenizers import ByteLevel, Metaspace, WhitespaceSplit
 
 import embedge.pieces
+import embedge.tokenizer
 from embedge.cuts import find_cuts
 from embedge.manifest import TokenizerFacts
 from embedge.tokenizer import Tokenizer
@@ -114,7 +115,7 @@ def whole(request: pytest.FixtureRequest) -> tokenizers.Tokenizer:
 def pieces_of(whole: tokenizers.Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tokenizer]:
     """The project's reading, with pieces of 8 characters in windows of 20."""
     monkeypatch.setattr(embedge.pieces, "_PIECE_CHARS", 8)
-    monkeypatch.setattr(embedge.pieces, "_WINDOW_CHARS", 20)
+    monkeypatch.setattr(embedge.tokenizer, "WINDOW_CHARS", 20)
     whole.save(str(tmp_path / "tokenizer.json"))
     return lambda limit=10**6, facts=FACTS: Tokenizer(tmp_path / "tokenizer.json", limit, facts)
 

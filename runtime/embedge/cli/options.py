@@ -40,6 +40,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="threads to run on; default: one for each CPU that this process may use",
     )
+    add_low_memory(parser)
 
 
 def add_provider(parser: argparse._ActionsContainer) -> None:
@@ -49,6 +50,15 @@ def add_provider(parser: argparse._ActionsContainer) -> None:
         action="append",
         metavar="NAME",
         help="where to run: cpu, cuda or another of ONNX Runtime's; repeat it for a fallback; default: cpu",
+    )
+
+
+def add_low_memory(parser: argparse._ActionsContainer) -> None:
+    """Less memory, as an option."""
+    parser.add_argument(
+        "--low-memory",
+        action="store_true",
+        help="need less memory, and more time: one thread, unless --threads says otherwise, and no weights kept twice",
     )
 
 
@@ -92,7 +102,13 @@ def load(options: argparse.Namespace) -> "Embedder":
     from embedge.embedder import Embedder
 
     path = find_bundle(options.model, "embed")
-    return Embedder.load(path, variant=options.variant, threads=options.threads, providers=options.provider)
+    return Embedder.load(
+        path,
+        variant=options.variant,
+        threads=options.threads,
+        providers=options.provider,
+        low_memory=options.low_memory,
+    )
 
 
 def load_reranker(options: argparse.Namespace, asked: str | None) -> "Reranker":
@@ -100,7 +116,13 @@ def load_reranker(options: argparse.Namespace, asked: str | None) -> "Reranker":
     from embedge.reranker import Reranker
 
     path = find_bundle(asked, "rerank")
-    return Reranker.load(path, variant=options.variant, threads=options.threads, providers=options.provider)
+    return Reranker.load(
+        path,
+        variant=options.variant,
+        threads=options.threads,
+        providers=options.provider,
+        low_memory=options.low_memory,
+    )
 
 
 def positive(text: str) -> int:

@@ -5,13 +5,14 @@ Runs until Ctrl-C or SIGTERM, and finishes the requests under way.
 
 import argparse
 import contextlib
+import importlib.util
 import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from embedge.cli.options import add_provider, find_bundle, positive
+from embedge.cli.options import add_low_memory, add_provider, find_bundle, positive
 from embedge.errors import EmbedgeError
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="threads for each model; default: one for each CPU that this process may use",
     )
+    add_low_memory(models)
     where = parser.add_argument_group("address")
     where.add_argument("--host", default="127.0.0.1", help="address or name to listen on; 0.0.0.0 or :: for all")
     at = where.add_mutually_exclusive_group()
@@ -147,14 +149,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run ``embedge serve``: what can fail without a model fails before one is loaded."""
-    try:
-        from embedge.server import create_app, logs, process, sockets
-        from embedge.server.auth import Keys
-    except ModuleNotFoundError as exc:
-        package = (exc.name or "").partition(".")[0]
-        if package not in _EXTRA:
-            raise
-        raise EmbedgeError(f'this command needs {package}: pip install "embedge[serve]"') from exc
+    from embedge.server import logs, sockets
+    from embedge.server.auth import Keys
+
+    for package in _EXTRA:
+        if not _is_installed(package):
+            raise EmbedgeError(f'this command needs {package}: pip install "embedge[serve]"')
     logs.configure(options.log_format)
     keys = Keys.find(options.api_key_file, os.environ)
     asked = [*options.bundles, *options.model]
@@ -162,8 +162,18 @@ def run(options: argparse.Namespace) -> int:
     listeners = sockets.bind_unix(options.uds) if options.uds else sockets.bind(options.host, options.port)
     with contextlib.closing(listeners), contextlib.ExitStack() as stack:
         models = [stack.enter_context(_load(path, options)) for path in paths]
+        # Not before: loading takes more memory at its peak than serving, and this is 18 MB of modules.
+        from embedge.server import create_app, process
+
         process.serve(create_app(models, _settings(options), keys=keys), listeners, keys)
     return 0
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # what stands in its place is no module
+        return False
 
 
 def _load(path: Path, options: argparse.Namespace) -> "LoadedModel":
@@ -172,7 +182,13 @@ def _load(path: Path, options: argparse.Namespace) -> "LoadedModel":
     from embedge.reranker import Reranker
 
     kind = Reranker if Bundle.open(path).manifest.task == "rerank" else Embedder
-    return kind.load(path, variant=options.variant, threads=options.threads, providers=options.provider)
+    return kind.load(
+        path,
+        variant=options.variant,
+        threads=options.threads,
+        providers=options.provider,
+        low_memory=options.low_memory,
+    )
 
 
 def _settings(options: argparse.Namespace) -> "Settings":

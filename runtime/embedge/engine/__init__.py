@@ -40,10 +40,12 @@ def load(
     threads: int,
     providers: Sequence[str],
     sealed: "Mapping[str, Stamp] | None" = None,
+    low_memory: bool = False,
 ) -> Engine:
     """The engine for ``choice`` on ``providers``, in ONNX Runtime's names.
 
-    ``sealed`` are the stamps of the files when they had their sealed bytes; without it, those of now.
+    ``sealed`` are the stamps of the files when they had their sealed bytes; without it, those of now. With
+    ``low_memory`` no weights are kept twice.
 
     Raises:
         BundleError: the graph or its weights can't be loaded.
@@ -52,7 +54,7 @@ def load(
     from embedge.engine.sessions import SessionMaker
 
     manifest = bundle.manifest
-    maker = SessionMaker(bundle, choice, providers, sealed)
+    maker = SessionMaker(bundle, choice, providers, sealed, low_memory=low_memory)
     if choice.graph.execution == "padded":
         from embedge.engine.padded import PaddedEngine  # not needed at most starts
 

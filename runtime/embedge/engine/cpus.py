@@ -12,10 +12,13 @@ _FEATURES = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimddp"
 
 
 class CpuBudget(NamedTuple):
-    """``threads`` to use, and the ``reason`` in words for ``embedge doctor``."""
+    """How many threads to use, and why."""
 
     threads: int
     reason: str
+    """In words, for ``embedge doctor``."""
+    by_quota: bool = False
+    """Whether a quota is the reason: then the time that threads wait busily is taken from those that work."""
 
 
 def cpu_budget(root: Path = Path("/")) -> CpuBudget:
@@ -29,7 +32,9 @@ def cpu_budget(root: Path = Path("/")) -> CpuBudget:
         allowed, reason = os.cpu_count() or 1, "the machine's CPUs"
     quota, group = min(_quotas(root), default=(math.inf, ""))
     if quota < allowed:
-        return CpuBudget(max(1, math.ceil(quota)), f"a quota of {quota:g} CPUs from control group {group}")
+        return CpuBudget(
+            max(1, math.ceil(quota)), f"a quota of {quota:g} CPUs from control group {group}", by_quota=True
+        )
     return CpuBudget(allowed, reason)
 
 

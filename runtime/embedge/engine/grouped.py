@@ -73,6 +73,7 @@ class GroupedEngine:
         self._width = width
         self._slots = Slots(threads)
         self._helpers = Helpers(threads - 1)
+        self._awake_s = _AWAKE_S if maker.spins else 0.0
         self._awake_until = 0.0
         self.calls = Calls(CLOSED, self._sessions.close)
         """See :class:`embedge.engine.Engine`."""
@@ -107,11 +108,12 @@ class GroupedEngine:
 
         awake = time.monotonic() < self._awake_until
         groups, spread = self._grouping.plan([len(tokens) for tokens in ids], self._threads, awake=awake)
-        # The threads are idle when nobody else calls, so that one run may have them all.
-        if spread and not self.calls.others():
+        # The threads are idle when nobody else calls, so that one run may have them all. One thread runs one text at a
+        # time, whose memory it uses for the next.
+        if spread and self._threads > 1 and not self.calls.others():
             for group in groups:
                 native(partial(run_group, group, spread=True))
-            self._awake_until = time.monotonic() + _AWAKE_S
+            self._awake_until = time.monotonic() + self._awake_s
         else:
             self._helpers.share(groups, run_in_slot, alone=ending())
         return vectors

@@ -11,7 +11,9 @@ import numpy as np
 from embedge.bundle import Bundle
 from embedge.engine import fork
 from embedge.engine.choose import Choice
+from embedge.engine.cpus import cpu_budget
 from embedge.engine.files import LoadedFiles
+from embedge.engine.mapped import let_go
 from embedge.engine.native import kernels, register
 from embedge.engine.ort import CPU, CUDA, TENSORRT, onnxruntime
 from embedge.engine.shutdown import native
@@ -34,9 +36,15 @@ class SessionMaker:
     """Makes sessions of one graph of a bundle, as long as its files have the bytes that were loaded."""
 
     def __init__(
-        self, bundle: Bundle, choice: Choice, providers: Sequence[str], sealed: Mapping[str, Stamp] | None = None
+        self,
+        bundle: Bundle,
+        choice: Choice,
+        providers: Sequence[str],
+        sealed: Mapping[str, Stamp] | None = None,
+        *,
+        low_memory: bool = False,
     ) -> None:
-        """``providers`` have ONNX Runtime's names; ``sealed`` is as for :func:`embedge.engine.load`.
+        """``providers`` have ONNX Runtime's names; the rest is as for :func:`embedge.engine.load`.
 
         ``BundleError`` where the weights can't be read.
         """
@@ -51,6 +59,10 @@ class SessionMaker:
         self._unsigned = Unsigned.load(weights, variant.codes) if choice.graph.unsigned else None
         self._needs_kernels = "kernels" in choice.graph.needs
         self.providers = list(providers)
+        self.low_memory = low_memory
+        # Busy waiting for the next text took 5 times the processor time of the texts themselves.
+        self.spins = not cpu_budget().by_quota
+        """Whether the threads that a text was spread over wait busily for the next one."""
         self._forked = False
         fork.watch(self)
 
@@ -70,7 +82,7 @@ class SessionMaker:
         directory = self._files.check()
         if self._forked and (CUDA in self.providers or TENSORRT in self.providers):
             raise ProviderError(fork.NO_CUDA)
-        options = _options(threads, packed=packed)
+        options = _options(threads, packed=packed, spins=self.spins)
         if not self.on_cpu:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         if self._unsigned:
@@ -82,6 +94,8 @@ class SessionMaker:
         library = kernels().library if self._needs_kernels else None
         session = native(lambda: _create(directory / self._graph, options, self.providers, library))
         session.weights = self._unsigned  # which it does not copy: they have to last as long as the session
+        if self.low_memory and packed:
+            let_go(directory / self._weights)
         return session
 
     def fallback(self, session: onnxruntime.InferenceSession) -> str | None:
@@ -116,7 +130,8 @@ class SessionPool:
     Two thirds of the 31 ms that it takes to make one (bge-small, int8) go into packing the weights for the kernels. The
     very first text, if short, runs on a third session that does without, and without threads, whose start costs more
     than they gain: 21 to 24 ms to its vector. Sums of integers come out the same either way; float32 ones do not, so
-    that variant is packed from the start.
+    that variant is packed from the start. Where memory is short, integers are never packed: sessions run on the mapped
+    file, of which the system can take pages back.
 
     On other providers there is one session, made from the start, and for graphs that are told whether to spread.
     """
@@ -125,15 +140,16 @@ class SessionPool:
         """``integer`` says that the matrices are integers. A session is made at once; errors as in `SessionMaker`."""
         self._maker = maker
         self._threads = threads
+        self._packed = not (maker.low_memory and integer)
         self._lock = threading.Lock()
         self._sessions: dict[int, onnxruntime.InferenceSession] = {}
         self._first: list[onnxruntime.InferenceSession] = []
         self.fallback: str | None = None
         """What runs on the CPU although other providers were asked for."""
-        if integer and maker.on_cpu:
+        if integer and maker.on_cpu and self._packed:
             self._first.append(maker.make(1, packed=False))
         else:
-            session = self._sessions[threads] = maker.make(threads)
+            session = self._sessions[threads] = maker.make(threads, packed=self._packed)
             self.fallback = maker.fallback(session)
         fork.watch(self)
 
@@ -148,7 +164,7 @@ class SessionPool:
                 if tokens <= _SHORT:
                     return first
             if threads not in self._sessions:
-                self._sessions[threads] = self._maker.make(threads)
+                self._sessions[threads] = self._maker.make(threads, packed=self._packed)
             return self._sessions[threads]
 
     def close(self) -> None:
@@ -201,7 +217,7 @@ def _shortage(error: Exception) -> str | None:
     return None
 
 
-def _options(threads: int, *, packed: bool) -> onnxruntime.SessionOptions:
+def _options(threads: int, *, packed: bool, spins: bool) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -210,6 +226,8 @@ def _options(threads: int, *, packed: bool) -> onnxruntime.SessionOptions:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if not packed:
         options.add_session_config_entry("session.disable_prepacking", "1")
+    if not spins:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Plans kept for each length of text, which save no time here and cost 2 ms at the start.
     options.enable_mem_pattern = False
     options.log_severity_level = 4  # not its errors, which are raised as exceptions

@@ -1,0 +1,126 @@
+"""``low_memory``: the same bits in less memory."""
+
+import copy
+import json
+import mmap
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embedge import Embedder, Reranker
+from embedge.bundle import Bundle
+from embedge.engine.choose import Choice
+from embedge.engine.mapped import let_go
+from embedge.engine.native import kernels
+from tests.server.running import serve
+
+needs_linux = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").is_file(), reason="memory is read from /proc")
+TEXTS = ["", "Bread rises by yeast.", "Bread rises by yeast.", "The harbour is closed in winter.", "a long one " * 60]
+
+# What a process has after two queries, in bytes: files that are mapped, and all else.
+MEMORY = """
+import json, sys
+from pathlib import Path
+from embedge import Embedder
+with Embedder.load(sys.argv[1], variant="int8", threads=1, low_memory=sys.argv[2] == "low") as model:
+    for _ in range(2):
+        model.embed_query("What runs at the edge?")
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
+    sizes = {line.split(":")[0]: 1024 * int(line.split()[1]) for line in lines}
+    print(json.dumps({"written": sizes["Anonymous"], "all": sizes["Rss"]}))
+"""
+
+
+def graphs(bundle: Path) -> list[Choice]:
+    """Every graph of a bundle that runs on this machine."""
+    variants = Bundle.open(bundle).manifest.variants
+    found = [Choice(name, graph) for name, variant in variants.items() for graph in variant.graphs]
+    return [one for one in found if kernels().library or "kernels" not in one.graph.needs]
+
+
+def test_vectors_have_the_same_bits(bundle: Path) -> None:
+    for choice in graphs(bundle):
+        for threads in (1, 2):
+            with (
+                Embedder.start(Bundle.open(bundle), choice, threads=threads) as usual,
+                Embedder.start(Bundle.open(bundle), choice, threads=threads, low_memory=True) as low,
+            ):
+                assert np.array_equal(low.embed(TEXTS), usual.embed(TEXTS)), choice
+                assert np.array_equal(low.embed_query(TEXTS[1]), usual.embed_query(TEXTS[1])), choice
+
+
+def memory(bundle: Path, how: str, **environment: str) -> dict[str, int]:
+    command = [sys.executable, "-W", "ignore", "-c", MEMORY, str(bundle), how]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True)
+    found: dict[str, int] = json.loads(done.stdout)
+    return found
+
+
+def bytes_of_codes(bundle: Path) -> int:
+    """Of the matrices that are packed: all but the embeddings."""
+    graph = Bundle.open(bundle).manifest.variants["int8"]
+    return sum(int(np.prod(tensor.shape)) for tensor in graph.codes.values())
+
+
+@needs_linux
+def test_without_the_kernels_no_packed_copy_is_kept(bundle: Path) -> None:
+    usual, low = (memory(bundle, how, EMBEDGE_KERNELS="0") for how in ("usual", "low"))
+    assert usual["written"] - low["written"] > 0.8 * bytes_of_codes(bundle)
+
+
+@needs_linux
+@pytest.mark.skipif(not kernels().library, reason="the kernels are not installed")
+def test_with_the_kernels_only_the_packed_copy_is_kept(bundle: Path) -> None:
+    usual, low = (memory(bundle, how) for how in ("usual", "low"))
+    assert usual["all"] - low["all"] > 0.8 * bytes_of_codes(bundle)
+
+
+@needs_linux
+def test_pages_are_let_go_but_for_those_that_were_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "a file.bin"
+    path.write_bytes(bytes(range(256)) * 4096)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as read:
+        assert bytes(read) == path.read_bytes()
+        assert resident(path) >= path.stat().st_size
+        let_go(path)
+        assert resident(path) == 0
+        assert bytes(read) == path.read_bytes()
+        read[0] = 99
+        let_go(path)
+        assert read[0] == 99
+
+
+def resident(path: Path) -> int:
+    _, _, rest = Path("/proc/self/smaps").read_text().partition(f"{path}\n")
+    return 1024 * int(rest.partition("Rss:")[2].split()[0])
+
+
+def test_it_runs_on_one_thread_unless_told_otherwise(tiny: Path) -> None:
+    with Embedder.load(tiny, low_memory=True) as one, Embedder.load(tiny, low_memory=True, threads=2) as two:
+        assert (one.threads, two.threads) == (1, 2)
+
+
+def test_a_copy_is_loaded_in_the_same_way(tiny: Path) -> None:
+    with Embedder.load(tiny, low_memory=True) as model, copy.copy(model) as again:
+        assert again.threads == 1
+        assert again.__reduce__() == model.__reduce__()
+
+
+@pytest.mark.parametrize("kind", [Embedder, Reranker])
+def test_anything_but_a_bool_is_refused(kind: Any, tiny: Path) -> None:
+    with pytest.raises(TypeError, match="low_memory is str, not bool"):
+        kind.load(tiny, low_memory="yes")
+
+
+def test_a_server_with_it_answers_on_one_thread(tiny: Path) -> None:
+    with serve("--low-memory", tiny) as server:
+        answer = server.ask("POST", "/v1/embeddings", b'{"input": "Bread rises."}')
+        assert answer.status == 200
+        with Embedder.load(tiny) as model:
+            vector = np.array(answer.json["data"][0]["embedding"], np.float32)
+            assert np.array_equal(vector, model.embed(["Bread rises."])[0])

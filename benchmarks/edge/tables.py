@@ -21,6 +21,11 @@ def table(results: dict[str, Any]) -> str:
     return _table(results["machine"], [row for rows in results["targets"].values() for row in rows])
 
 
+def table_of(results: dict[str, Any], target: str) -> str:
+    """The lines of one of the targets."""
+    return _table(results["machine"], results["targets"][target])
+
+
 def summary(results: dict[str, Any]) -> str:
     """The same of three ways."""
     return _table(results["machine"], [results["targets"][name][0] for name in _BEST if name in results["targets"]])

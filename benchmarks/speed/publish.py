@@ -23,10 +23,20 @@ from benchmarks.speed.tables import figure_text
 
 RESULTS = ROOT / "benchmarks" / "results"
 README, DOCS = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
+_WITH_TABLES = (
+    "reranking",
+    "kernels",
+    "choosing",
+    "lambda",
+    "containers",
+    "small-boxes",
+    "browser",
+    "phones",
+)
 PAGES = (
     README,
     DOCS,
-    *(ROOT / "docs" / f"{name}.md" for name in ("reranking", "kernels", "choosing", "lambda", "phones")),
+    *(ROOT / "docs" / f"{name}.md" for name in _WITH_TABLES),
 )
 _OURS, _TUNED, _DEFAULT = "#0b6e4f", "#52606d", "#c3cbd3"
 _END = "<!-- end -->"
@@ -75,6 +85,9 @@ def published(page: str, speeds: list[dict[str, Any]], results: Path) -> str:
         "sizes": lambda: sizes.table(_read(results / "sizes.json")),
         "server": lambda: server.table(_read(results / "server.json")),
         "edge": lambda: edge.table(_read(results / "edge.json")),
+        "edge: small boxes": lambda: edge.table_of(_read(results / "edge.json"), "small_boxes"),
+        "edge: containers": lambda: edge.table_of(_read(results / "edge.json"), "containers"),
+        "edge: browser": lambda: edge.table_of(_read(results / "edge.json"), "browser"),
         "edge: summary": lambda: edge.summary(_read(results / "edge.json")),
         "lambda": lambda: serverless.table(_read(results / "lambda.json")),
         "token ids": lambda: token_ids.table(_read(results / "token-ids.json")),

@@ -1,5 +1,8 @@
 """A function for this machine's Python, packed once, and AWS's client beside it."""
 
+import fcntl
+import os
+import pickle
 import platform
 import sys
 from pathlib import Path
@@ -20,13 +23,21 @@ def zipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the function is written; skips where no function of this machine's kind is one for Lambda."""
     if sys.platform != "linux":
         pytest.skip("Lambda runs Linux")
-    return tmp_path_factory.mktemp("zipped") / "function.zip"
+    place = tmp_path_factory.getbasetemp()
+    # Each process of pytest-xdist has a directory of its own below one of the run's.
+    return (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "function.zip"
 
 
 @pytest.fixture(scope="session")
 def packed(bundle: Path, zipped: Path) -> Packed:
-    """The function, of a bundle that has fp32, too."""
-    return pack_function(Bundle.open(bundle), zipped, HERE)
+    """The function, of a bundle that has fp32, too; packed by the first process that needs it, since it takes 6 s."""
+    kept = zipped.with_suffix(".pickle")
+    with zipped.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            kept.write_bytes(pickle.dumps(pack_function(Bundle.open(bundle), zipped, HERE)))
+    packed: Packed = pickle.loads(kept.read_bytes())
+    return packed
 
 
 @pytest.fixture(scope="session")

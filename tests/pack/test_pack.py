@@ -1,9 +1,12 @@
 """Which wheels a target takes, what is left out, the archive, and what can't be packed."""
 
+import errno
 import os
 import shutil
 import sys
+import tempfile
 import zipfile
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
@@ -169,9 +172,46 @@ def test_without_pip_it_says_what_to_install(tiny: Path, tmp_path: Path, monkeyp
         pack_function(Bundle.open(tiny), tmp_path / "out.zip", ARM)
 
 
-@pytest.mark.parametrize("name", ["embedge_kernels-0.1.0-py3-none-any.whl", "numpy-2.4.6-py3-none-any.whl"])
+def test_no_file_of_the_working_directory_is_taken_for_pip(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pip.py").write_text("open('ran', 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(PackError, match="pip has not numpy"):
+        pack_function(Bundle.open(tiny), tmp_path / "out.zip", ARM)
+    assert [path.name for path in tmp_path.iterdir()] == ["pip.py"]
+
+
+def test_what_pip_leaves_behind_is_deleted(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after Ctrl-C, which ends it before it has tidied up."""
+
+    def stopped(command: list[str], *, env: Mapping[str, str], **_: object) -> None:
+        (Path(env["TMPDIR"]) / "pip-unpack").mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("embedge.pack.packages.subprocess.run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        pack_function(Bundle.open(tiny), tmp_path / "out.zip", ARM)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(aws_lambda, "gather", full)
+    with pytest.raises(PackError, match=r"in a temporary directory: No space left on device; \$TMPDIR may name"):
+        pack(tiny, tmp_path / "out.zip")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["embedge_kernels-0.1.0-py3-none-any.whl", "numpy-2.4.6-py3-none-any.whl", "embedge_kernels-0.1.0.tar.gz"],
+)
 def test_the_kernels_wheel_has_to_be_one(name: str, tmp_path: Path) -> None:
-    if name.startswith("numpy"):
+    if not name.startswith("embedge_kernels-0.1.0-"):  # that one is not there
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(PackError, match=r"is no wheel of embedge-kernels"):
         packages.gather(Target(sys.version_info[:2], "x86_64", 34), tmp_path / "out", tmp_path / name)
@@ -185,6 +225,29 @@ def test_a_package_that_was_changed_is_refused(tmp_path: Path) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: changed\nVersion: 1\n")
     (info / "RECORD").write_text("changed.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0\n")
     with pytest.raises(PackError, match=r"changed\.py was changed since changed was installed"):
+        packages._copy(metadata.Distribution.at(info), tmp_path / "out")
+
+
+def test_of_a_package_only_what_lies_in_it_is_copied(tmp_path: Path) -> None:
+    """Installers note programs and other files beside it, too: by a path upwards, or from the root."""
+    info = tmp_path / "here" / "away-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: away\nVersion: 1\n")
+    (tmp_path / "settings").write_bytes(b"")
+    digest = "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0"
+    (info / "RECORD").write_text(f"{tmp_path / 'settings'},{digest}\n../settings,{digest}\n")
+    os.utime(tmp_path / "settings", (1e9, 1e9))
+    packages._copy(metadata.Distribution.at(info), tmp_path / "out")
+    assert (tmp_path / "settings").stat().st_mtime == 1e9
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_package_that_lacks_a_file_is_refused(tmp_path: Path) -> None:
+    info = tmp_path / "gone-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: gone\nVersion: 1\n")
+    (info / "RECORD").write_text("gone.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0\n")
+    with pytest.raises(PackError, match=r"gone\.py is missing since gone was installed: install that package again"):
         packages._copy(metadata.Distribution.at(info), tmp_path / "out")
 
 
@@ -220,6 +283,14 @@ def test_a_bundle_without_int8_is_refused(fp16_bundle: Path, tmp_path: Path) -> 
 def test_an_out_that_can_not_be_written_is_refused(out: str, tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(PackError, match="can't be written"):
         pack(tiny, tmp_path / out)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_or_a_device_stays_what_it_is(tiny: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "out.zip")
+    with pytest.raises(PackError, match="can't be written"):
+        pack(tiny, tmp_path / "out.zip")
+    assert (tmp_path / "out.zip").is_fifo()
 
 
 def test_no_bundle_is_an_error(tmp_path: Path) -> None:

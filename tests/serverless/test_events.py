@@ -2,13 +2,16 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from embedge import Embedder, ProviderError
+from embedge.server import create_app
 from embedge.serverless import Handler, load_handler
 from embedge.vectors import FloatArray
 
@@ -50,6 +53,20 @@ def function_url(body: str | None, *, method: str = "POST", **fields: Any) -> di
     return {**event, **fields}
 
 
+def load_balancer(body: str | None, **fields: Any) -> dict[str, Any]:
+    """An event of an application load balancer whose target group has lists of headers."""
+    event = {
+        "requestContext": {"elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:us-east-1:0:targetgroup/a/b"}},
+        "httpMethod": "POST",
+        "path": "/v1/embeddings",
+        "multiValueQueryStringParameters": {},
+        "multiValueHeaders": {"content-type": ["application/json"], "accept": ["a", "b"]},
+        "body": body,
+        "isBase64Encoded": False,
+    }
+    return {**event, **fields}
+
+
 def in_base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
@@ -83,6 +100,19 @@ def test_every_kind_of_event_gets_the_librarys_bits(kind: str, handler: Handler,
     assert body["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
     assert (body["object"], body["model"]) == ("list", model.manifest.source.id)
     assert body["data"][0]["object"] == "embedding"
+
+
+def test_headers_in_lists_are_answered_in_lists(handler: Handler) -> None:
+    """A load balancer that sends them so takes no others."""
+    answer = handler(load_balancer('{"input": "a"}'), None)
+    assert answer["statusCode"] == 200
+    assert answer["multiValueHeaders"] == {"content-type": ["application/json"], "x-embedge-truncated": ["0"]}
+    assert "headers" not in answer
+    refused = handler(load_balancer("", httpMethod="GET"), None)
+    assert (refused["statusCode"], refused["multiValueHeaders"]["allow"]) == (405, ["POST"])
+    # A REST API has both.
+    both = rest_api('{"input": "a"}', multiValueHeaders={"Content-Type": ["application/json"]})
+    assert handler(both, None)["headers"]["content-type"] == "application/json"
 
 
 def test_base64_and_fewer_dimensions(handler: Handler, model: Embedder) -> None:
@@ -134,6 +164,7 @@ BAD = [
     ({"input": "a", "dimensions": True}, 400, "dimensions", "dimensions is a boolean"),
     ({"input": "a", "dimensions": 9.0}, 400, "dimensions", "dimensions is a number, not a whole number"),
     ({"input": "a", "encoding_format": "hex"}, 400, "encoding_format", "'hex' is not one of float, base64"),
+    ({"input": "a", "encoding_format": ""}, 400, "encoding_format", "'' is not one of float, base64"),
     ({"input": "a", "prompt": "title"}, 400, "prompt", "prompt 'title' is not one of"),
     ({"input": "a", "prompt": "\ud83d"}, 400, "prompt", "is not one of"),
     ({"input": "a", "truncate": 1}, 400, "truncate", "truncate is a number"),
@@ -160,11 +191,32 @@ def test_a_bad_request_says_what_is_wrong(
     json.dumps(answer, ensure_ascii=False).encode()
 
 
+@pytest.fixture(scope="module")
+def server(model: Embedder) -> Iterator[TestClient]:
+    with TestClient(create_app(model)) as client:
+        yield client
+
+
+def test_the_server_says_the_same(handler: Handler, server: TestClient) -> None:
+    bodies = [json.dumps(body) for body, *_ in BAD]
+    bodies += ["", "{}", "[", '{"input": "a",}', '{"input": "a", "other": NaN}', '{"input": "a", "other": -Infinity}']
+    bodies += ['{"input": [1e400]}', '{"input": [[]]}', '{"input": [-1]}', '{"input": ' + "[" * 100_000]
+    bodies += ['{"input": "", "dimensions": null, "encoding_format": null, "prompt": null, "model": null}']
+    for body in bodies:
+        theirs = server.post("/v1/embeddings", content=body, headers={"content-type": "application/json"})
+        ours = handler(function_url(body), None)
+        assert ours["statusCode"] == theirs.status_code, body
+        if theirs.status_code == 200:
+            assert json.loads(ours["body"]) == theirs.json(), body
+        else:
+            assert json.loads(ours["body"])["error"]["code"] == theirs.json()["error"]["code"], body
+
+
 @pytest.mark.parametrize(
     ("event", "status", "said"),
     [
         (function_url("{", rawPath="/v1/models"), 404, "POST to /v1/embeddings"),
-        (rest_api("{}", path=None), 404, "POST to /v1/embeddings"),
+        (rest_api("{}", path=None), 404, "there is no '' here: POST to /v1/embeddings"),
         (function_url(None, method="GET"), 405, "takes POST, not GET"),
         (rest_api("{}", headers=None), 415, "content-type is ''"),
         (function_url("{}", headers={"content-type": "text/plain"}), 415, "send application/json"),
@@ -176,7 +228,9 @@ def test_a_bad_request_says_what_is_wrong(
         (function_url(None), 400, "the body is not JSON"),
         (function_url('{"input": "a"'), 400, "the body is not JSON"),
         (function_url("[" * 100_000), 400, "nested too deeply"),
-        (function_url("no base64!", isBase64Encoded=True), 400, "base64"),
+        (function_url({"input": "a"}), 400, "the event's body is no text"),  # type: ignore[arg-type]
+        (function_url("no base64!", isBase64Encoded=True), 400, "says that its body is base64"),
+        (function_url("caf\u00e9", isBase64Encoded=True), 400, "says that its body is base64"),
         (function_url(base64.b64encode(b"\xff").decode(), isBase64Encoded=True), 400, "not UTF-8: byte 0"),
     ],
 )

@@ -1,9 +1,10 @@
 """``embedge pack lambda``: a bundle as a function of AWS Lambda, in a zip file."""
 
+import contextlib
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,10 +82,10 @@ def pack_function(bundle: Bundle, out: Path, target: Target, *, kernels: Path | 
     """
     if bundle.manifest.task != "embed":
         raise PackError(f"{bundle.path} is made for the task {bundle.manifest.task!r}; the function embeds")
-    if out.is_dir() or not out.parent.is_dir():
+    # What is neither is a device or a pipe, in whose place a file would come.
+    if (out.exists() and not out.is_file()) or not out.parent.is_dir():
         raise PackError(f"{out} can't be written: give the path of a file, in a directory that is there")
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name).resolve()
+    with _scratch() as directory:
         copy_variant(bundle, "int8", directory / "bundle")
         packages = gather(target, directory, kernels)
         left_out = remove_unused(directory)
@@ -101,6 +102,19 @@ def pack_function(bundle: Bundle, out: Path, target: Target, *, kernels: Path | 
         cosine = try_function(python, directory) if python and can_run(target) else None
         write_zip(directory, out)
     return Packed(target, packages, sizes, out.stat().st_size, left_out, python is not None, cosine)
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """An empty directory for the time being; ``PackError`` where it can't take what is put there."""
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            yield Path(name).resolve()
+    except OSError as exc:
+        raise PackError(
+            f"the function can't be put together in a temporary directory: {exc.strerror or exc}; $TMPDIR may name "
+            "another place"
+        ) from exc
 
 
 def _sizes(directory: Path) -> dict[str, int]:

@@ -36,7 +36,7 @@ def compile_modules(python: str, directory: Path, place: str) -> None:
     # Some of Python's variables put compiled modules elsewhere; the seed decides the order of sets, which is written.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(  # noqa: S603 - a Python
-        [python, "-m", "compileall", *options, str(directory)],
+        [python, "-P", "-m", "compileall", *options, str(directory)],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

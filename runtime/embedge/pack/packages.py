@@ -6,10 +6,13 @@ is copied as it is installed; the others are fetched by pip, from wherever it is
 
 import base64
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from importlib import metadata, util
 from pathlib import Path
 from typing import NamedTuple
@@ -42,7 +45,8 @@ def gather(target: Target, directory: Path, kernels: Path | None) -> list[Packag
     Raises:
         PackError: a package is not installed here, was changed since, or can't be had for the target.
     """
-    if kernels and not (kernels.name.startswith("embedge_kernels-") and kernels.is_file()):
+    # Of an archive of sources pip would run the build, for this machine, although it is told to take wheels only.
+    if kernels and not (fnmatch(kernels.name, "embedge_kernels-*.whl") and kernels.is_file()):
         raise PackError(f"{kernels} is no wheel of {KERNELS}")
     found = [_copy_embedge(directory), *put(NEEDED, target, directory)]
     installed = _installed(KERNELS)
@@ -87,14 +91,15 @@ def _runs_on(installed: metadata.Distribution, target: Target) -> bool:
 def _copy(installed: metadata.Distribution, directory: Path) -> Package:
     """Copy what the wheel brought, checked against its own record, but for programs and what pip noted."""
     for file in installed.files or ():
-        if ".." in file.parts or file.hash is None:
+        if file.is_absolute() or ".." in file.parts or file.hash is None:
             continue
-        data = file.locate().read_bytes()  # type: ignore[attr-defined]
+        source = Path(str(file.locate()))
+        if not source.is_file():
+            raise PackError(f"{source} is missing since {installed.name} was installed: install that package again")
+        data = source.read_bytes()
         digest = base64.urlsafe_b64encode(hashlib.new(file.hash.mode, data).digest()).decode().rstrip("=")
         if digest != file.hash.value:
-            raise PackError(
-                f"{file.locate()} was changed since {installed.name} was installed: install that package again"
-            )
+            raise PackError(f"{source} was changed since {installed.name} was installed: install that package again")
         place = directory / file
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(data)
@@ -116,13 +121,17 @@ def _fetch(requirements: Sequence[str], target: Target, directory: Path) -> None
         )
     platforms = [f"--platform={name}" for name in target.platforms]
     options = ["--no-deps", "--no-compile", "--only-binary=:all:", "--implementation=cp", "--upgrade"]
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *options, *platforms]
-    done = subprocess.run(  # noqa: S603 - pip, by its module
-        [*command, f"--python-version={target.version}", f"--target={directory}", *requirements],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
+    # -P: a file of the working directory that is called pip.py is not pip.
+    pip = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    into = [f"--python-version={target.version}", f"--target={directory}"]
+    with tempfile.TemporaryDirectory() as scratch:  # where pip unpacks, which it leaves behind when it is stopped
+        done = subprocess.run(  # noqa: S603 - pip, by its module
+            [*pip, *options, *platforms, *into, *requirements],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": scratch},
+        )
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         raise PackError(

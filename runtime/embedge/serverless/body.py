@@ -30,7 +30,9 @@ def read_fields(body: object) -> Asked:
         raise Refused("invalid", f"the request is {_name(body)}, not an object with the field 'input'")
     if "input" not in body:
         raise Refused("invalid", "the request has no field 'input': send a text or a list of texts", field="input")
-    encoding_format: Any = _optional(body, "encoding_format", str) or "float"
+    encoding_format: Any = _optional(body, "encoding_format", str)
+    if encoding_format is None:
+        encoding_format = "float"
     if encoding_format not in typing.get_args(_Format):
         raise Refused(
             "invalid", f"encoding_format {encoding_format!r} is not one of float, base64", field="encoding_format"

@@ -66,11 +66,11 @@ class Handler:
             body = json.dumps(answer.body, separators=(",", ":"))
             _check_size(body)
         except Refused as refused:
-            return http_refusal(refused)
+            return http_refusal(request, refused)
         except Exception:
             traceback.print_exc(file=sys.stderr)
-            return http_refusal(Refused("failed", "the function failed; its log says why"))
-        return http_answer(body, headers={"x-embedge-truncated": str(answer.truncated)})
+            return http_refusal(request, Refused("failed", "the function failed; its log says why"))
+        return http_answer(request, body, headers={"x-embedge-truncated": str(answer.truncated)})
 
     def _answer(self, asked: Asked) -> _Answer:
         if asked.model not in (None, self._name, self._name.rpartition("/")[2]):

@@ -36,7 +36,7 @@ def packages(kept: Path) -> NodePackages:
 def run(packages: NodePackages, example: str, model: Path, texts: list[str], options: Any) -> FloatArray:
     """The vectors that an example gives in a program that imports it."""
     # By its first argument an example knows that it is not the program itself.
-    arguments = ["a program", packages.place / example, model, json.dumps(options)]
+    arguments = map(str, ["a program", packages.place / example, model, json.dumps(options)])
     done = subprocess.run(
         ["node", "--input-type=module", "--eval", SCRIPT, *arguments],
         input=json.dumps(texts),

@@ -1,9 +1,10 @@
 """The example in C++, compiled against the ONNX Runtime that Python's package brings."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
-from benchmarks.speed.environments import ROOT, Unavailable, run
+from benchmarks.speed.environments import ROOT, Unavailable
 from embedge.engine.ort import onnxruntime
 
 # A header that stands in for ONNX Runtime's, which no package index has.
@@ -12,7 +13,7 @@ _SOURCE = ROOT / "examples" / "cpp" / "embed.cpp"
 
 
 def build(place: Path) -> Path:
-    """The program, in the directory ``place``; :class:`Unavailable` where it can't be made here."""
+    """The program, in the directory ``place``; :class:`Unavailable` without a compiler or ONNX Runtime's library."""
     compiler = shutil.which("g++") or shutil.which("clang++")
     if not compiler:
         raise Unavailable("no C++ compiler is installed")
@@ -28,7 +29,7 @@ def build(place: Path) -> Path:
         _INCLUDE,
         f"-Wl,-rpath,{place}",
     ]
-    run([compiler, *options, _SOURCE, "-o", place / "embed", library])
+    subprocess.run([compiler, *options, _SOURCE, "-o", place / "embed", library], check=True)
     return place / "embed"
 
 

@@ -11,8 +11,10 @@ export async function load(file, { threads = 1 } = {}) {
 
   // One vector for each text. Queries get the model's prompt: embed(queries, { query: true }).
   async function embed(texts, { query = false } = {}) {
+    // A NUL would end its text on the way to ONNX Runtime. BERT's tokenizer deletes them.
+    const whole = texts.map((text) => text.replaceAll("\0", ""));
     const { vectors } = await session.run({
-      texts: new Tensor("string", texts, [texts.length]),
+      texts: new Tensor("string", whole, [texts.length]),
       is_query: new Tensor("bool", [query], [1]),
     });
     const width = vectors.dims[1];

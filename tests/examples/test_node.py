@@ -13,7 +13,7 @@ from benchmarks.speed.environments import Unavailable
 from embedge.vectors import FloatArray
 from tests.cases import start_form
 
-TEXTS = ["", "a", "東京の夜は静かだ", "한국어 텍스트", "😀👍🏽 [SEP] naïve café", "word " * 700]
+TEXTS = ["", "a", "東京の夜は静かだ", "한국어 텍스트", "😀👍🏽 [SEP] naïve café", "a NUL\0 inside", "word " * 700]
 # Loads one of the examples, and embeds the texts on standard input with the options that are given.
 SCRIPT = """
 import { readFileSync } from "node:fs";
@@ -35,10 +35,10 @@ def packages(kept: Path) -> NodePackages:
 
 def run(packages: NodePackages, example: str, model: Path, texts: list[str], options: Any) -> FloatArray:
     """The vectors that an example gives in a program that imports it."""
-    script = packages.place / "script.mjs"
-    script.write_text(SCRIPT, encoding="utf-8")
+    # By its first argument an example knows that it is not the program itself.
+    arguments = map(str, ["a program", packages.place / example, model, json.dumps(options)])
     done = subprocess.run(
-        ["node", script, packages.place / example, model, json.dumps(options)],
+        ["node", "--input-type=module", "--eval", SCRIPT, *arguments],
         input=json.dumps(texts),
         capture_output=True,
         text=True,

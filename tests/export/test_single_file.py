@@ -123,21 +123,60 @@ def test_token_ids_are_those_of_the_library(
     assert list(map(encode, texts)) == expected.ids
 
 
+def added(content: str, **changed: bool) -> dict[str, Any]:
+    """A token that is added to a ``tokenizer.json``; one that the vocabulary has keeps its id there."""
+    flags = dict.fromkeys(["single_word", "lstrip", "rstrip", "normalized"], False)
+    return {"id": 30522, "content": content, **flags, "special": True, **changed}
+
+
+@pytest.mark.parametrize(
+    ("change", "texts"),
+    [
+        (
+            # Of one character, of a word that the vocabulary has, of what begins another.
+            {"added_tokens": list(map(added, ["b", "hello", "\u00e9", ".", "E", "ab", "abcd", "bc"]))},
+            ["rabbits BB", "hellos HELLO HELLOS", "cafe\u0301 caf\u00e9s...", "EeE", "abcd abc bcd xabc"],
+        ),
+        ({"normalizer": None}, ["Caf\u00e9 caf\u00e9, \u6771\u4eac\0x hello"]),
+    ],
+)
+def test_token_ids_are_those_of_tokenizers_own(
+    fields: dict[str, Any], change: dict[str, Any], texts: list[str]
+) -> None:
+    """With added tokens that few models have, and without a normalizer."""
+    raw = json.dumps({**fields, **change}).encode()
+    encode = encoder(tokenizer_model(raw, TokenizerFacts((), (), "right"), 40))
+    own = tokenizers.Tokenizer.from_buffer(raw)
+    assert list(map(encode, texts)) == [own.encode(text, add_special_tokens=False).ids for text in texts]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": {"type": "Unigram"}}, "a Unigram model: only WordPiece"),
+        ({"model": {"type": "Unigram", "vocab": [["a", 0.0]]}}, "a Unigram model: only WordPiece"),
+        ({"model": {"type": "of tomorrow"}}, "not one that this version of tokenizers reads"),
         ({"normalizer": {"type": "NFKC"}}, "has NFKC and BertPreTokenizer: only BERT's"),
         ({"pre_tokenizer": None}, "has BertNormalizer: only BERT's"),
-        (
-            {"added_tokens": [{"content": "new", "id": 5, "normalized": True, "single_word": False}]},
-            "its added token 'new' by other rules",
-        ),
+        ({"added_tokens": [added("new", normalized=True)]}, "its added token 'new' by other rules"),
+        ({"added_tokens": [added("new ")]}, "its added token 'new ' by other rules"),
     ],
 )
 def test_other_tokenizers_are_refused_by_name(fields: dict[str, Any], change: dict[str, Any], message: str) -> None:
     with pytest.raises(ExportError, match=message):
         tokenizer_model(json.dumps({**fields, **change}).encode(), TokenizerFacts((), (), "right"), 40)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("continuing_subword_prefix", "", "marks pieces inside words by ''"),
+        ("unk_token", "[none]", r"has no '\[none\]', which stands for unknown words"),
+    ],
+)
+def test_other_vocabularies_are_refused_by_name(fields: dict[str, Any], field: str, value: str, message: str) -> None:
+    raw = json.dumps({**fields, "model": {**fields["model"], field: value}}).encode()
+    with pytest.raises(ExportError, match=message):
+        tokenizer_model(raw, TokenizerFacts((), (), "right"), 40)
 
 
 def test_a_bundle_that_is_refused_leaves_nothing_behind(copy: Path, tmp_path: Path) -> None:
@@ -172,6 +211,13 @@ def test_a_file_that_is_there_stays_without_force(
     assert main(["convert", str(tiny), str(out), "--force"]) == 0
     assert capsys.readouterr().out == f"{out}: {out.stat().st_size / 1e6:.1f} MB\n"
     assert out.read_bytes() == tiny_onnx.read_bytes()
+
+
+def test_a_bundles_own_files_stay(copy: Path) -> None:
+    before = {name: (copy / name).read_bytes() for name in listing(copy)}
+    with pytest.raises(ExportError, match="lies in the bundle, which stays"):
+        convert(copy, copy / "model.int8.onnx", force=True)
+    assert {name: (copy / name).read_bytes() for name in listing(copy)} == before
 
 
 @pytest.mark.parametrize(

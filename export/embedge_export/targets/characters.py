@@ -10,7 +10,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from embedge.errors import ExportError
+from embedge_export.targets.refusal import refusal
 
 SEPARATOR = "\n"
 """What stands between words, where a character makes several of them."""
@@ -45,9 +45,9 @@ def read_characters(tokenizer: Tokenizer, fields: Mapping[str, Any]) -> Characte
     """
     kinds = [*_kinds(fields["normalizer"]), *_kinds(fields["pre_tokenizer"])]
     if kinds[-1:] != ["BertPreTokenizer"] or not set(kinds[:-1]) <= {*_NORMALIZERS}:
-        raise ExportError(
-            f"the bundle's tokenizer has {' and '.join(kinds) or 'no pre-tokenizer'}: only BERT's normalizer and "
-            "pre-tokenizer can be written into a graph; ship tokenizer.json and a tokenizer for it instead"
+        raise refusal(
+            f"has {' and '.join(kinds) or 'no pre-tokenizer'}: only BERT's normalizer and pre-tokenizer can be written "
+            "into a graph"
         )
     found = Characters()
     for first in range(0, _LAST, _BLOCK):
@@ -69,7 +69,8 @@ def _ask(tokenizer: Tokenizer, codes: Sequence[int], found: Characters) -> None:
     characters = list(map(chr, codes))
     # A letter on either side of each: a symbol between two that are words of their own would look like one.
     text = f"{_LETTER}{_LETTER.join(characters)}{_LETTER}"
-    pieces = [piece for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))]
+    normalized = tokenizer.normalizer.normalize_str(text) if tokenizer.normalizer else text
+    pieces = [piece for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normalized)]
     if pieces == [text]:
         return
     if pieces == [_LETTER * (len(codes) + 1)]:

@@ -26,8 +26,8 @@ def convert(bundle: str | os.PathLike[str], out: str | os.PathLike[str], *, forc
 
     Raises:
         BundleError: the bundle can't be opened, or has other bytes than it was sealed with.
-        ExportError: a bundle that can't be one file, with the reason; or ``out`` ends otherwise, exists or can't be
-            written.
+        ExportError: a bundle that can't be one file, with the reason; or ``out`` ends otherwise, exists, lies in the
+            bundle or can't be written.
     """
     out = Path(out)
     if out.suffix not in _FORMS:
@@ -35,7 +35,10 @@ def convert(bundle: str | os.PathLike[str], out: str | os.PathLike[str], *, forc
     paths = [out, out.with_suffix(ort_format.OPERATORS)] if out.suffix == ".ort" else [out]
     for path in paths:
         _check_free(path, force=force)
-    model = single_file.author(Bundle.open(bundle))
+    opened = Bundle.open(bundle)
+    if out.parent.samefile(opened.path):
+        raise ExportError(f"{out} lies in the bundle, which stays as it was sealed; give another OUT")
+    model = single_file.author(opened)
     try:
         with contextlib.ExitStack() as stack:
             partial, *listed = [stack.enter_context(replace_file(path)) for path in paths]

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from embedge.errors import ExportError
 from embedge_export.targets.characters import SEPARATOR, Characters, read_characters
+from embedge_export.targets.refusal import refusal
 
 IntArray = npt.NDArray[np.int64]
 
@@ -61,25 +61,28 @@ def read_words(tokenizer: bytes) -> Words:
     Raises:
         ExportError: a tokenizer that a graph can't have, with the reason.
     """
-    fields = json.loads(tokenizer)
+    try:
+        read = Tokenizer.from_buffer(tokenizer)
+    except Exception as exc:
+        raise refusal(f"is not one that this version of tokenizers reads: {exc}") from exc
+    # As tokenizers writes it: with every field, and with the ids that it gives to added tokens.
+    fields = json.loads(read.to_str())
     model, added = fields["model"], fields["added_tokens"]
     if model["type"] != "WordPiece":
-        raise ExportError(
-            f"the bundle's tokenizer is a {model['type']} model: only WordPiece, as BERT has it, can be written into a "
-            "graph; ship tokenizer.json and a tokenizer for it instead"
-        )
+        raise refusal(f"is a {model['type']} model: only WordPiece, as BERT has it, can be written into a graph")
+    if model["unk_token"] not in model["vocab"]:
+        raise refusal(f"has no {model['unk_token']!r}, which stands for unknown words")
     for token in added:
-        if token["normalized"] or token["single_word"]:
-            raise ExportError(
-                f"the bundle's tokenizer finds its added token {token['content']!r} by other rules than BERT's, which "
-                "no graph has; ship tokenizer.json and a tokenizer for it instead"
-            )
-    specials = {token["content"]: token["id"] for token in added}
-    found = read_characters(Tokenizer.from_buffer(tokenizer), fields)
+        # A space is put behind every text.
+        if token["normalized"] or token["single_word"] or token["content"].endswith(" "):
+            raise refusal(f"finds its added token {token['content']!r} by other rules than BERT's, which no graph has")
+    found = read_characters(read, fields)
     prefix = model["continuing_subword_prefix"]
-    pieces = [(piece, number) for piece, number in model["vocab"].items() if piece not in specials]
-    first = {piece: number for piece, number in pieces if not _goes_on(piece, prefix)}
-    inner = {piece[len(prefix) :]: number for piece, number in pieces if _goes_on(piece, prefix)}
+    if not {*prefix} & _letters(found.isolated):
+        raise refusal(f"marks pieces inside words by {prefix!r}, with which words can begin, too")
+    specials = {token["content"]: token["id"] for token in added}
+    first = {piece: number for piece, number in model["vocab"].items() if not _goes_on(piece, prefix)}
+    inner = {piece[len(prefix) :]: number for piece, number in model["vocab"].items() if _goes_on(piece, prefix)}
     codes = {letter: code for code, letter in enumerate(sorted(set().union(*first, *inner)), _UNKNOWN + 1)}
     _check_order(codes, found)
     symbols = {content: len(codes) + 2 + place for place, content in enumerate(specials)}
@@ -112,10 +115,7 @@ def _check_order(codes: Iterable[str], found: Characters) -> None:
     """Decomposing a text puts combining characters in an order that depends on their neighbours."""
     moved = [letter for letter in {*codes} - _letters(found.removed) if unicodedata.combining(letter)]
     if moved and "\u00e9" in found.changed:
-        raise ExportError(
-            f"the bundle's tokenizer reorders U+{ord(moved[0]):04X} with its neighbours, which no graph does; ship "
-            "tokenizer.json and a tokenizer for it instead"
-        )
+        raise refusal(f"reorders U+{ord(moved[0]):04X} with its neighbours, which no graph does")
 
 
 def _rows(
@@ -126,7 +126,7 @@ def _rows(
     places = {content: rows.setdefault((BETWEEN, code, BETWEEN), len(rows)) for content, code in symbols.items()}
     removed, isolated = _letters(found.removed), _letters(found.isolated)
     for letter in dict.fromkeys([*codes, *found.changed]):
-        if letter in removed:
+        if letter in removed or letter in symbols:
             continue
         pieces = found.changed.get(letter, f"{SEPARATOR}{letter}{SEPARATOR}" if letter in isolated else letter)
         row = tuple(BETWEEN if piece == SEPARATOR else codes.get(piece, _UNKNOWN) for piece in pieces)

@@ -5,7 +5,6 @@ Runs until Ctrl-C or SIGTERM, and finishes the requests under way.
 
 import argparse
 import contextlib
-import importlib.util
 import math
 import os
 from collections.abc import Callable
@@ -170,6 +169,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _is_installed(package: str) -> bool:
+    import importlib.util  # not needed by other commands
+
     try:
         return importlib.util.find_spec(package) is not None
     except ValueError:  # what stands in its place is no module

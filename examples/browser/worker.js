@@ -20,7 +20,9 @@ addEventListener("message", async ({ data: { id, method, ...values } }) => {
   if (method === "stop") return stopped.add(id);
   try {
     postMessage({ id, result: await METHODS[method](id, values) });
-  } catch ({ name, message }) {
+  } catch (error) {
+    // WebAssembly throws numbers, too, as where memory is short.
+    const { name, message } = error instanceof Error ? error : { name: "Error", message: `the model failed: ${error}` };
     postMessage({ id, error: { name, message } });
   } finally {
     stopped.delete(id);

@@ -86,7 +86,7 @@ export class Bundle {
   }
 
   /**
-   * The bundle in a directory of this origin; the one that was kept, where the server can't be reached.
+   * The bundle in a directory of this origin; the one that was kept, where the server can't be reached or is down.
    *
    * @param {URL} url with a slash at its end
    */
@@ -97,7 +97,8 @@ export class Bundle {
     const kept = await caches.open(KEPT).catch(() => null); // some private windows, or where the reader forbids it
     const place = new URL(MANIFEST, url);
     // Past the browser's own cache: the weights would lie in both.
-    const response = await fetch(place, { cache: "no-store" }).catch(() => kept?.match(place));
+    const answer = await fetch(place, { cache: "no-store" }).catch(() => null);
+    const response = answer?.status < 500 ? answer : ((await kept?.match(place)) ?? answer);
     if (!response) throw new BundleError(`${place} can't be reached, and this browser has kept no copy.`);
     if (!response.ok) throw new BundleError(`${place} is not there: the server answered ${response.status}.`);
     const raw = new Uint8Array(await response.arrayBuffer());

@@ -182,3 +182,21 @@ def test_a_browser_that_keeps_nothing_still_loads_a_bundle(browser: "Browser", t
     }"""
     with tab(browser, tiny_page) as (page, _):
         assert page.evaluate(read) == [(tiny_page / "bundle" / "tokenizer.json").stat().st_size, False]
+
+
+def test_a_kept_bundle_outlives_a_server_that_is_down(browser: "Browser", tiny_page: Path) -> None:
+    read = """async () => {
+        const { Bundle } = await import("./bundle.js");
+        const place = new URL("bundle/", location);
+        const names = ["tokenizer.json", "model.int8.onnx"];
+        const first = await Bundle.open(place);
+        for (const name of names) await first.read(name);
+        const kept = await first.finish(names);
+        globalThis.fetch = () => Promise.resolve(new Response("", { status: 503 }));
+        const second = await Bundle.open(place);
+        for (const name of names) await second.read(name);
+        const another = await Bundle.open(new URL("other/", location)).catch((error) => error.message);
+        return [kept, another.replace(/.*other/, "")];
+    }"""
+    with tab(browser, tiny_page) as (page, _):
+        assert page.evaluate(read) == [True, "/manifest.json is not there: the server answered 503."]

@@ -24,6 +24,7 @@ async function build(bundle, out) {
   const { variant, graph, weights } = choose(manifest);
   fs.mkdirSync(path.dirname(out), { recursive: true });
   const made = fs.mkdtempSync(`${out}.`);
+  const old = `${made}.old`;
   try {
     const copy = (from, to) => fs.cpSync(from, path.join(made, to), { dereference: true });
     for (const name of PAGE) copy(path.join(HERE, name), name);
@@ -37,8 +38,9 @@ async function build(bundle, out) {
     for (const name of ["manifest.json", TOKENIZER, graph, weights]) copy(path.join(bundle, name), `bundle/${name}`);
     for (const name of [TOKENIZER, graph, weights]) check(path.join(made, "bundle"), name, manifest);
     fs.chmodSync(made, 0o755);
-    fs.rmSync(out, { recursive: true, force: true });
+    if (fs.existsSync(out)) fs.renameSync(out, old);
     fs.renameSync(made, out);
+    fs.rmSync(old, { recursive: true, force: true });
   } finally {
     fs.rmSync(made, { recursive: true, force: true });
   }

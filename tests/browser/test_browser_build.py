@@ -95,6 +95,16 @@ def test_wrong_calls_say_what_is_wrong(
     assert not list(tmp_path.glob("out*"))
 
 
+def test_a_page_takes_the_place_of_an_older_one(build: Build, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "dist").mkdir()
+    for name in ("program.js", "left.txt"):
+        (tmp_path / "dist" / name).touch()
+    build_page(tiny, tmp_path / "dist")
+    assert (tmp_path / "dist" / "index.html").is_file()
+    assert not (tmp_path / "dist" / "left.txt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["dist"]
+
+
 def test_a_directory_of_something_else_is_left_alone(build: Build, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "one.txt").write_text("dear")

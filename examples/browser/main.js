@@ -112,6 +112,7 @@ async function embedPassages() {
 
 function showBusy(busy) {
   const focused = [byId("embed"), byId("cancel")].includes(document.activeElement);
+  byId("embed-status").ariaBusy = busy; // screen readers say how it ended, not each step
   byId("embed").hidden = busy;
   byId("cancel").hidden = byId("embed-progress").hidden = !busy;
   if (focused) byId(busy ? "cancel" : "embed").focus();

@@ -37,7 +37,7 @@ export class Embedder {
     if (directory.origin !== location.origin) {
       throw new TypeError(`${directory.href} is of another origin; put the bundle beside the page`);
     }
-    if (threads !== undefined && !(Number.isInteger(threads) && threads > 0)) {
+    if (!(Number.isInteger(threads ?? 1) && (threads ?? 1) > 0)) {
       throw new TypeError(`threads is ${threads}; it takes a whole number from 1 on`);
     }
     const address = directory.origin + directory.pathname.replace(/\/?$/, "/");

@@ -19,6 +19,15 @@ from benchmarks.speed.environments import ROOT, Unavailable, run
 PROGRAM = ROOT / "examples" / "browser"
 ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 """Headers by which pages may have threads."""
+# Without a network npm would try for two minutes.
+_OPTIONS = (
+    "--loglevel=error",
+    "--no-audit",
+    "--no-fund",
+    "--prefer-offline",
+    "--fetch-retry-mintimeout=100",
+    "--fetch-retry-maxtimeout=1000",
+)
 _INSTALLED = ROOT / ".clients" / "browser"
 
 
@@ -38,17 +47,21 @@ def build_page(bundle: Path, out: Path) -> None:
     Raises:
         Unavailable: there is no npm; the packages can't be installed; the build fails.
     """
-    packages = _install()
+    packages = install_packages()
     with tempfile.TemporaryDirectory() as place:
         program = Path(shutil.copytree(PROGRAM, Path(place) / "program", ignore=lambda *_: ["node_modules", "dist"]))
         (program / "node_modules").symlink_to(packages)
         run(["node", program / "build.mjs", bundle, out])
 
 
-def _install() -> Path:
-    """The directory of the packages, installed where those of another lock file are or none."""
-    if shutil.which("npm") is None:
-        raise Unavailable("there is no npm on this machine")
+def install_packages() -> Path:
+    """The directory of the page's packages, installed where those of another lock file are or none.
+
+    Raises:
+        Unavailable: there is no npm, or it can't install them; with the reason.
+    """
+    if not shutil.which("npm") or not shutil.which("node"):
+        raise Unavailable("Node.js and npm are not installed")
     _INSTALLED.mkdir(parents=True, exist_ok=True)
     wanted, done = (PROGRAM / "package-lock.json").read_text(), _INSTALLED / "done"
     with (_INSTALLED / "lock").open("w") as lock:
@@ -56,7 +69,7 @@ def _install() -> Path:
         if not done.is_file() or done.read_text() != wanted:
             for name in ("package.json", "package-lock.json", ".npmrc"):
                 shutil.copy(PROGRAM / name, _INSTALLED)
-            run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=_INSTALLED)
+            run(["npm", "ci", *_OPTIONS], cwd=_INSTALLED)
             done.write_text(wanted)
     return _INSTALLED / "node_modules"
 

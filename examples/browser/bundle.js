@@ -4,6 +4,8 @@
 const FORMAT_VERSION = 3;
 const KEPT = "embedge-bundles";
 const MANIFEST = "manifest.json";
+const FILE_NAME = /^[A-Za-z0-9._-]{1,200}(?<!\.)$/;
+const FIELDS = ["source", "prompts", "tokenizer", "files", "variants", "measured"];
 const SEAL = /"seal": "([0-9a-f]{64})"/g;
 
 // What graphs may need that onnxruntime-web has. WebAssembly multiplies unsigned by signed 8-bit numbers exactly on every
@@ -40,8 +42,20 @@ export async function readManifest(bytes) {
   if (seals.length !== 1 || seals[0] !== (await sha256(unsealed))) {
     throw new BundleError(`${MANIFEST} was altered after it was sealed; copy the bundle to the server again.`);
   }
+  const lacking = FIELDS.find((name) => typeof manifest[name] !== "object" || manifest[name] === null);
+  if (lacking) throw new BundleError(`${MANIFEST} has no ${lacking}; export the checkpoint again.`);
+  const names = [...Object.keys(manifest.files), ...Object.values(manifest.variants).flatMap(filesOf)];
+  const foreign = names.find((name) => !FILE_NAME.test(name));
+  if (foreign !== undefined) {
+    throw new BundleError(`${MANIFEST} names ${JSON.stringify(foreign)}: a file of a bundle lies in the bundle itself.`);
+  }
   if (manifest.task !== "embed") throw new BundleError("This bundle is a reranker, which makes no vectors.");
   return manifest;
+}
+
+/** The names of a variant's files. */
+function filesOf({ weights, graphs = [] }) {
+  return [weights, ...graphs.map(({ file }) => file)];
 }
 
 /**
@@ -72,7 +86,7 @@ export class Bundle {
   }
 
   /**
-   * The bundle in a directory of this origin; the one that was kept, where the server can't be reached.
+   * The bundle in a directory of this origin; the one that was kept, where the server can't be reached or is down.
    *
    * @param {URL} url with a slash at its end
    */
@@ -80,10 +94,11 @@ export class Bundle {
     if (!globalThis.caches || !crypto.subtle) {
       throw new BundleError("Browsers check and keep files for pages from https or localhost only: serve this page so.");
     }
-    const kept = await caches.open(KEPT);
+    const kept = await caches.open(KEPT).catch(() => null); // some private windows, or where the reader forbids it
     const place = new URL(MANIFEST, url);
     // Past the browser's own cache: the weights would lie in both.
-    const response = await fetch(place, { cache: "no-store" }).catch(() => kept.match(place));
+    const answer = await fetch(place, { cache: "no-store" }).catch(() => null);
+    const response = answer?.status < 500 ? answer : ((await kept?.match(place)) ?? answer);
     if (!response) throw new BundleError(`${place} can't be reached, and this browser has kept no copy.`);
     if (!response.ok) throw new BundleError(`${place} is not there: the server answered ${response.status}.`);
     const raw = new Uint8Array(await response.arrayBuffer());
@@ -98,9 +113,9 @@ export class Bundle {
    */
   async read(name, onBytes = () => {}) {
     const sealed = this.manifest.files[name];
-    if (!sealed || !/^[\w.-]+$/.test(name)) throw new BundleError(`${MANIFEST} does not seal a file ${name}.`);
+    if (!sealed) throw new BundleError(`${MANIFEST} does not seal a file ${name}.`);
     const key = this.key(name);
-    const kept = await this.kept.match(key);
+    const kept = await this.kept?.match(key);
     if (kept) {
       const bytes = await receive(kept, sealed.bytes, onBytes);
       if ((await sha256(bytes)) === sealed.sha256) return bytes;
@@ -121,6 +136,7 @@ export class Bundle {
 
   /** Keep the manifest too, and drop what an earlier bundle at the same address left; whether all `names` are kept. */
   async finish(names) {
+    if (!this.kept) return false;
     const place = new URL(MANIFEST, this.url);
     await this.keep(place.href, this.raw);
     const present = [place.href, ...names.map((name) => this.key(name))];
@@ -138,7 +154,7 @@ export class Bundle {
   /** @private */
   async keep(key, bytes) {
     // A browser without room for it fetches it again next time.
-    await this.kept.put(key, new Response(bytes)).catch(() => {});
+    await this.kept?.put(key, new Response(bytes)).catch(() => {});
   }
 }
 

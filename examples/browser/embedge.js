@@ -18,6 +18,7 @@ export class Embedder {
     this.worker = worker;
     this.calls = new Map();
     this.last = 0;
+    this.ended = null;
     worker.addEventListener("message", ({ data }) => this.receive(data));
     worker.addEventListener("error", (event) => this.fail(event));
   }
@@ -32,10 +33,17 @@ export class Embedder {
    * @returns {Promise<Embedder>}
    */
   static async load(url, { threads, onProgress } = {}) {
-    const directory = new URL(url, document.baseURI).href.replace(/\/?$/, "/");
+    const directory = new URL(url, document.baseURI);
+    if (directory.origin !== location.origin) {
+      throw new TypeError(`${directory.href} is of another origin; put the bundle beside the page`);
+    }
+    if (!(Number.isInteger(threads ?? 1) && (threads ?? 1) > 0)) {
+      throw new TypeError(`threads is ${threads}; it takes a whole number from 1 on`);
+    }
+    const address = directory.origin + directory.pathname.replace(/\/?$/, "/");
     const model = new Embedder(new Worker(new URL("worker.js", import.meta.url), { type: "module" }));
     try {
-      Object.assign(model, await model.call("load", { url: directory, threads }, { onProgress }));
+      Object.assign(model, await model.call("load", { url: address, threads }, { onProgress }));
     } catch (error) {
       model.close();
       throw error;
@@ -57,10 +65,8 @@ export class Embedder {
    */
   async embed(texts, { prompt = this.prompt("document"), onProgress, signal } = {}) {
     if (!Array.isArray(texts)) throw new TypeError("texts is an array of strings; embedQuery takes one string");
-    texts.forEach((text, index) => {
-      if (typeof text !== "string") throw new TypeError(`texts[${index}] is not a string but ${typeof text}`);
-      if (!text.isWellFormed()) throw new TypeError(`texts[${index}] has half of a surrogate pair; remove it`);
-    });
+    checkText("prompt", prompt);
+    texts.forEach((text, index) => checkText(`texts[${index}]`, text));
     return this.call("embed", { texts: texts.map((text) => prompt + text) }, { onProgress, signal });
   }
 
@@ -92,28 +98,36 @@ export class Embedder {
   /** End the worker, and with it all calls. */
   close() {
     this.worker.terminate();
-    this.fail({ message: "this Embedder is closed; load it again" });
+    this.ended = "this Embedder is closed; load it again";
+    this.fail({ message: this.ended });
   }
 
   /** The prompt of a kind of texts, else the default one, else none. @private */
   prompt(kind) {
     const { prompts, default_prompt: fallback } = this.manifest;
-    return prompts[kind] ?? prompts[fallback] ?? "";
+    const name = [kind, fallback].find((name) => name !== null && Object.hasOwn(prompts, name));
+    return name === undefined ? "" : prompts[name];
   }
 
   /** @private */
-  call(method, values, { onProgress, signal } = {}) {
+  async call(method, values, { onProgress, signal } = {}) {
     signal?.throwIfAborted();
+    if (this.ended) throw new Error(this.ended);
     const id = ++this.last;
-    return new Promise((resolve, reject) => {
-      this.calls.set(id, { resolve, reject, onProgress });
-      signal?.addEventListener("abort", () => {
-        this.worker.postMessage({ id, method: "stop" });
-        this.calls.delete(id);
-        reject(signal.reason);
+    const stop = () => {
+      this.worker.postMessage({ id, method: "stop" });
+      this.calls.get(id)?.reject(signal.reason);
+      this.calls.delete(id);
+    };
+    signal?.addEventListener("abort", stop);
+    try {
+      return await new Promise((resolve, reject) => {
+        this.calls.set(id, { resolve, reject, onProgress });
+        this.worker.postMessage({ id, method, ...values });
       });
-      this.worker.postMessage({ id, method, ...values });
-    });
+    } finally {
+      signal?.removeEventListener("abort", stop);
+    }
   }
 
   /** @private */
@@ -134,14 +148,20 @@ export class Embedder {
   }
 }
 
+function checkText(name, text) {
+  if (typeof text !== "string") throw new TypeError(`${name} is not a string but ${typeof text}`);
+  if (!text.isWellFormed()) throw new TypeError(`${name} has half of a surrogate pair; remove it`);
+}
+
 /**
  * How alike two vectors are, by the measure that a manifest names; larger is more alike: distances are negative.
  *
  * @param {Float32Array} a
  * @param {Float32Array} b
- * @param {"cosine" | "dot" | "euclidean" | "manhattan"} measure
+ * @param {"cosine" | "dot" | "euclidean" | "manhattan"} [measure]
  */
-export function similarity(a, b, measure) {
+export function similarity(a, b, measure = "cosine") {
+  if (a.length !== b.length) throw new TypeError(`vectors of ${a.length} and ${b.length} dimensions can't be compared`);
   const sum = (term) => a.reduce((total, value, index) => total + term(value, b[index]), 0);
   switch (measure) {
     case "dot":
@@ -150,7 +170,9 @@ export function similarity(a, b, measure) {
       return -Math.sqrt(sum((x, y) => (x - y) ** 2));
     case "manhattan":
       return -sum((x, y) => Math.abs(x - y));
-    default:
+    case "cosine":
       return sum((x, y) => x * y) / Math.sqrt(sum((x) => x * x) * sum((_, y) => y * y) || 1);
+    default:
+      throw new TypeError(`measure is ${measure}; it is cosine, dot, euclidean or manhattan`);
   }
 }

@@ -38,12 +38,13 @@ async function load() {
   try {
     const programKept = await keepProgram();
     model = await Embedder.load("bundle/", { onProgress });
-    programLoaded();
+    if (!programLoaded()) return;
     showFacts(programKept && model.kept);
     passagesChanged();
     const cosine = await model.verify();
     performance.mark("first vectors");
-    if (cosine < 0.998) say("model-error", `This browser computes other vectors than are sealed (cosine ${cosine}).`);
+    const least = model.variant === "fp32" ? 0.999999 : 0.998;
+    if (!(cosine >= least)) say("model-error", `This browser computes other vectors than are sealed (cosine ${cosine}).`);
   } catch (error) {
     say("model-error", error.message);
   }
@@ -111,6 +112,7 @@ async function embedPassages() {
 
 function showBusy(busy) {
   const focused = [byId("embed"), byId("cancel")].includes(document.activeElement);
+  byId("embed-status").ariaBusy = busy; // screen readers say how it ended, not each step
   byId("embed").hidden = busy;
   byId("cancel").hidden = byId("embed-progress").hidden = !busy;
   if (focused) byId(busy ? "cancel" : "embed").focus();

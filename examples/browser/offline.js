@@ -1,10 +1,16 @@
 // The page's own files are kept by a service worker. Where there can be none, the page works, but not without a network.
 
 let loaded = false;
+let leaving = false;
 
-/** Told when the page has loaded all of its files: a newer version of them then waits for the next visit. */
+/**
+ * Told when the page has loaded all of its files: a newer version of them then waits for the next visit.
+ *
+ * @returns {boolean} false where one has come before, and the page is being loaded again
+ */
 export function programLoaded() {
   loaded = true;
+  return !leaving;
 }
 
 /**
@@ -20,7 +26,10 @@ export async function keepProgram() {
     const inCharge = new Promise((resolve) => {
       serviceWorker.addEventListener("controllerchange", () => {
         // A newer version has come in between: the page's files would be of both.
-        if (older && !loaded) location.reload();
+        if (older && !loaded) {
+          leaving = true;
+          location.reload();
+        }
         resolve(true);
       });
     });

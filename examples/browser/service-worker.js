@@ -39,8 +39,8 @@ async function dropOlder() {
 
 async function answer(path, request) {
   const response = (await (await caches.open(CACHE)).match(path)) ?? (await fetch(request));
-  // Left as it is, so that the browser finds what it has compiled of it before.
-  if (path.endsWith(".wasm")) return response;
+  // Left as it is, so that the browser finds what it has compiled of it before; so are redirects of a page.
+  if (path.endsWith(".wasm") || response.type === "opaqueredirect") return response;
   const headers = new Headers(response.headers);
   for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value);
   return new Response(response.body, { status: response.status, headers });

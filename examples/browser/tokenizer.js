@@ -57,15 +57,19 @@ export class BundleTokenizer {
 }
 
 /** What has to be done to texts before the package gets them; an error for tokenizers that it was not compared on. */
-function preparation({ model, normalizer, pre_tokenizer: splitter }) {
+function preparation(definition) {
+  const { model, normalizer, pre_tokenizer: splitter } = definition;
   const kinds = [normalizer?.type, splitter?.type, model?.type].map((kind) => kind ?? "none").join(", ");
-  if (kinds === "none, ByteLevel, BPE") return (text) => text;
-  if (kinds !== "BertNormalizer, BertPreTokenizer, WordPiece") {
+  const bytes = kinds === "none, ByteLevel, BPE";
+  if (!bytes && kinds !== "BertNormalizer, BertPreTokenizer, WordPiece") {
     throw new Error(
       `tokenizer.json is of a kind that this page does not read as Python does (${kinds}); it reads BERT's word pieces ` +
         "and RoBERTa's byte pairs",
     );
   }
+  const other = difference(definition);
+  if (other) throw new Error(`tokenizer.json has ${other}, which this page does not read as Python does`);
+  if (bytes) return (text) => text;
   const { lowercase, strip_accents, handle_chinese_chars: spaced } = normalizer;
   return (text) => {
     if (lowercase) text = text.replaceAll("Σ", "σ"); // at the end of a word, browsers make ς of it
@@ -73,4 +77,17 @@ function preparation({ model, normalizer, pre_tokenizer: splitter }) {
     if (spaced) text = text.replace(IDEOGRAPH, " $& ");
     return text.replace(PUNCTUATION, (letter) => ` ${letter === "\u166d" ? letter : LETTER} `).replace(LATER_LETTER, LETTER);
   };
+}
+
+/** What the package reads in another way, or nothing. */
+function difference({ model, normalizer, added_tokens: added = [] }) {
+  if (normalizer?.clean_text === false) return "a normalizer that keeps control characters";
+  if (model.end_of_word_suffix) return "byte pairs with a mark at the end of words";
+  for (const { id, content, single_word: alone, special, normalized } of added) {
+    const token = `the added token ${JSON.stringify(content)}`;
+    if (alone) return `${token} for whole words only`;
+    if (normalizer && !special && !normalized) return `${token}, neither special nor normalized`;
+    if (Object.hasOwn(model.vocab, content) && model.vocab[content] !== id) return `${token} with two ids`;
+  }
+  return null;
 }

@@ -8,6 +8,7 @@ import { Tokenizer } from "./vendor/tokenizers.min.mjs";
 // Texts of equal length run together until a run has so many tokens, as in the library.
 const TOKENS_PER_RUN = 128;
 const MOST_THREADS = 4;
+const CHARACTERS_AT_ONCE = 100_000; // a tenth of a second
 
 const METHODS = { load, embed };
 const stopped = new Set();
@@ -20,7 +21,9 @@ addEventListener("message", async ({ data: { id, method, ...values } }) => {
   if (method === "stop") return stopped.add(id);
   try {
     postMessage({ id, result: await METHODS[method](id, values) });
-  } catch ({ name, message }) {
+  } catch (error) {
+    // WebAssembly throws numbers, too, as where memory is short.
+    const { name, message } = error instanceof Error ? error : { name: "Error", message: `the model failed: ${error}` };
     postMessage({ id, error: { name, message } });
   } finally {
     stopped.delete(id);
@@ -48,13 +51,20 @@ async function load(id, { url, threads }) {
 }
 
 async function embed(id, { texts }) {
-  const encoded = texts.map((text) => tokenizer.encode(text));
+  const encoded = [];
+  let read = 0;
+  for (const text of texts) {
+    if (read > CHARACTERS_AT_ONCE) {
+      if (await stoppedMeanwhile(id)) return null;
+      read = 0;
+    }
+    encoded.push(tokenizer.encode(text));
+    read += text.length;
+  }
   const vectors = new Array(texts.length);
   let done = 0;
   for (const group of groups(encoded.map(({ ids }) => ids.length))) {
-    // Between two runs the worker hears of other calls, which take turns with this one, and of its end.
-    if (done) await new Promise((resolve) => setTimeout(resolve));
-    if (stopped.has(id)) return null;
+    if (done && (await stoppedMeanwhile(id))) return null;
     const rows = await run(group.map((index) => encoded[index].ids));
     group.forEach((index, row) => (vectors[index] = rows[row]));
     postMessage({ id, progress: [(done += group.length)] });
@@ -65,6 +75,12 @@ async function embed(id, { texts }) {
     postMessage({ id, warning });
   }
   return vectors;
+}
+
+/** Lets the worker hear of other calls, which take turns with this one, and of its end. */
+async function stoppedMeanwhile(id) {
+  await new Promise((resolve) => setTimeout(resolve));
+  return stopped.has(id);
 }
 
 /** Vectors of texts of one length, after those that are under way. */

@@ -1,6 +1,5 @@
 """The page of examples/browser, built, on a plain file server, in a real browser."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
-from benchmarks.edge.static_site import ISOLATION, Site, build_page, hosting
+from benchmarks.edge.static_site import ISOLATION, Site, build_page, hosting, install_packages
+from benchmarks.speed.environments import Unavailable
 from tests.server.conftest import browser as browser  # the fixture
 
 if TYPE_CHECKING:
@@ -20,9 +20,10 @@ Build: TypeAlias = "Callable[[Path], Path]"
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """``build(bundle)``: the directory of the page with that bundle."""
-    for program in ("npm", "node"):
-        if shutil.which(program) is None:
-            pytest.skip(f"there is no {program} on this machine")
+    try:
+        install_packages()
+    except Unavailable as exc:
+        pytest.skip(str(exc))
 
     def build(bundle: Path) -> Path:
         out = tmp_path_factory.mktemp("site") / "dist"

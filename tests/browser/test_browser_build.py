@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.edge.static_site import PROGRAM
+from benchmarks.edge.static_site import PROGRAM, build_page
 from benchmarks.speed.environments import Unavailable
 from tests.browser.conftest import Build
-from tests.damage import reseal
+from tests.damage import flip, reseal
 
 SCRIPTS = sorted(path.name for path in [*PROGRAM.glob("*.js"), *PROGRAM.glob("*.mjs")])
 
@@ -43,12 +43,72 @@ def test_a_bundle_for_gpus_only_is_refused(build: Build, copy: Path) -> None:
         build(copy)
 
 
-def test_a_directory_of_something_else_is_left_alone(tiny_page: Path, tiny: Path, tmp_path: Path) -> None:
+def test_a_bundle_that_names_files_outside_of_it_is_refused(build: Build, copy: Path) -> None:
+    """Which would be published, or written beside the page."""
+
+    def name_another(fields: dict[str, Any]) -> None:
+        fields["variants"]["fp32"]["weights"] = "../secret.txt"
+
+    reseal(copy, name_another)
+    with pytest.raises(Unavailable, match=r'names "../secret.txt": a file of a bundle lies in the bundle itself'):
+        build(copy)
+
+
+def test_a_bundle_whose_manifest_lacks_something_is_refused(build: Build, copy: Path) -> None:
+    reseal(copy, lambda fields: fields.pop("prompts"))
+    with pytest.raises(Unavailable, match=r"manifest.json has no prompts; export the checkpoint again"):
+        build(copy)
+
+
+def test_a_damaged_file_is_found_before_it_is_published(build: Build, copy: Path) -> None:
+    flip(copy / "model.int8.bin", 7, 0)
+    with pytest.raises(Unavailable, match=r"model.int8.bin is damaged"):
+        build(copy)
+
+
+def test_of_a_bundle_of_links_the_files_are_published(build: Build, tiny: Path, tmp_path: Path) -> None:
+    for path in tiny.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    assert not [path.name for path in (build(tmp_path) / "bundle").iterdir() if path.is_symlink()]
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="there is no node on this machine")
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ([], 2, "usage: npm run build -- BUNDLE"),
+        (["--help"], 2, "usage: npm run build -- BUNDLE"),
+        (["BUNDLE", "OUT", "more"], 2, "usage: npm run build -- BUNDLE"),
+        (["OUT"], 1, "is no bundle: it has no manifest.json"),
+        (["BUNDLE", "OUT"], 1, "the packages are not installed; run npm ci in"),
+    ],
+)
+def test_wrong_calls_say_what_is_wrong(
+    arguments: list[str], status: int, message: str, tiny: Path, tmp_path: Path
+) -> None:
+    for name in ("build.mjs", "bundle.js", "package.json"):
+        shutil.copy(PROGRAM / name, tmp_path)
+    named = {"BUNDLE": str(tiny), "OUT": str(tmp_path / "out")}
+    command = ["node", str(tmp_path / "build.mjs"), *(named.get(argument, argument) for argument in arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, message in done.stderr) == (status, True), done.stderr
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_page_takes_the_place_of_an_older_one(build: Build, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "dist").mkdir()
+    for name in ("program.js", "left.txt"):
+        (tmp_path / "dist" / name).touch()
+    build_page(tiny, tmp_path / "dist")
+    assert (tmp_path / "dist" / "index.html").is_file()
+    assert not (tmp_path / "dist" / "left.txt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["dist"]
+
+
+def test_a_directory_of_something_else_is_left_alone(build: Build, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "one.txt").write_text("dear")
-    command = ["node", str(PROGRAM / "build.mjs"), str(tiny), str(tmp_path / "letters")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "name another directory" in done.stderr
+    with pytest.raises(Unavailable, match="name another directory"):
+        build_page(tiny, tmp_path / "letters")
     assert (tmp_path / "letters" / "one.txt").read_text() == "dear"
     assert not list(tmp_path.glob("letters.*"))

@@ -91,8 +91,28 @@ def byte_pairs(passages: list[str]) -> tokenizers.Tokenizer:
     return made
 
 
-def test_a_tokenizer_of_another_kind_is_refused(tokens_of: TokensOf, tiny: Path) -> None:
-    tokenizer = tokenizers.Tokenizer.from_file(str(tiny / "tokenizer.json"))
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
-    with pytest.raises(Exception, match="a kind that this page does not read as Python does"):
-        tokens_of(tokenizer.to_str(), ["a"])
+@pytest.mark.parametrize(
+    ("place", "changes", "message"),
+    [
+        ("pre_tokenizer", {"type": "Metaspace"}, "of a kind that this page does not read as Python does"),
+        ("normalizer", {"clean_text": False}, "a normalizer that keeps control characters"),
+        ("added_tokens", {"single_word": True}, r'the added token "\[PAD\]" for whole words only'),
+        ("added_tokens", {"special": False}, r'the added token "\[PAD\]", neither special nor normalized'),
+        ("added_tokens", {"id": 7}, r'the added token "\[PAD\]" with two ids'),
+    ],
+)
+def test_what_the_page_would_read_in_another_way_is_refused(
+    place: str, changes: dict[str, object], message: str, tokens_of: TokensOf, tiny: Path
+) -> None:
+    definition = json.loads((tiny / "tokenizer.json").read_bytes())
+    changed = definition[place][0] if place == "added_tokens" else definition[place]
+    changed.update(changes)
+    with pytest.raises(Exception, match=message):
+        tokens_of(json.dumps(definition), ["a"])
+
+
+def test_byte_pairs_with_a_mark_at_the_end_of_words_are_refused(tokens_of: TokensOf, passages: list[str]) -> None:
+    definition = json.loads(byte_pairs(passages).to_str())
+    definition["model"]["end_of_word_suffix"] = "</w>"
+    with pytest.raises(Exception, match="byte pairs with a mark at the end of words"):
+        tokens_of(json.dumps(definition), ["a"])

@@ -1,5 +1,6 @@
 """embedge.js in a browser: the library's vectors."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,13 +115,88 @@ def test_webassembly_multiplies_unsigned_by_signed_numbers_exactly(browser: "Bro
         assert page.evaluate(probe, list(PROBE.read_bytes()))
 
 
-def test_what_is_no_text_is_refused_with_its_number(browser: "Browser", tiny_page: Path) -> None:
-    embed = """async (code) => {
-        const { Embedder } = await import("./embedge.js");
-        const model = await Embedder.load("bundle/");
-        try { await model.embed(["a", eval?.(code)]); } finally { model.close(); }
+REFUSED = {
+    "model.embed(['a', '\\ud83c'])": r"texts\[1\] has half of a surrogate pair",
+    "model.embed(['a', 7])": r"texts\[1\] is not a string but number",
+    "model.embed('a')": "texts is an array of strings; embedQuery takes one string",
+    "model.embed(['a'], { prompt: 7 })": "prompt is not a string but number",
+    "model.embedQuery(undefined)": r"texts\[0\] is not a string but undefined",
+    "Embedder.load('http://localhost:1/bundle/')": "is of another origin; put the bundle beside the page",
+    "Embedder.load('bundle/', { threads: 0 })": "threads is 0; it takes a whole number from 1 on",
+    "similarity([1, 2], [1], 'dot')": "vectors of 2 and 1 dimensions can't be compared",
+    "similarity([1], [1], 'sine')": "measure is sine; it is cosine, dot, euclidean or manhattan",
+    "(model.close(), model.embed(['a']))": "this Embedder is closed; load it again",
+}
+
+
+def test_what_cannot_be_done_is_refused_with_the_reason(browser: "Browser", tiny_page: Path) -> None:
+    attempt = """async (calls) => {
+        const { Embedder, similarity } = await import("./embedge.js");
+        const model = await Embedder.load("bundle?x#y");
+        const names = "model, Embedder, similarity";
+        const attempt = async (call) => {
+            try {
+                return `was done: ${await new Function(names, `return ${call}`)(model, Embedder, similarity)}`;
+            } catch (error) {
+                return error.message;
+            }
+        };
+        const found = [];
+        for (const call of calls) found.push(await attempt(call));
+        return found;
     }"""
     with tab(browser, tiny_page) as (page, _):
-        for code, message in [("'\\ud83c'", "half of a surrogate pair"), ("7", "not a string but number")]:
-            with pytest.raises(Exception, match=rf"texts\[1\] .*{message}"):
-                page.evaluate(embed, code)
+        for message, expected in zip(page.evaluate(attempt, list(REFUSED)), REFUSED.values(), strict=True):
+            assert re.search(expected, message)
+
+
+def test_a_signal_stops_a_call_and_nothing_after_it(browser: "Browser", tiny_page: Path) -> None:
+    stop = """async () => {
+        const { Embedder } = await import("./embedge.js");
+        const model = await Embedder.load("bundle/");
+        const told = [];
+        const { postMessage } = model.worker;
+        model.worker.postMessage = (message) => { told.push(message.method); postMessage.call(model.worker, message); };
+        const late = new AbortController();
+        await model.embed(["a"], { signal: late.signal });
+        late.abort();
+        const early = new AbortController();
+        const onProgress = () => early.abort();
+        const texts = Array.from({ length: 50 }, (_, count) => "a ".repeat(count));
+        const found = await model.embed(texts, { signal: early.signal, onProgress }).catch((error) => error.name);
+        const after = await model.embed(["a"]);
+        return [told, found, after.length];
+    }"""
+    with tab(browser, tiny_page) as (page, _):
+        assert page.evaluate(stop) == [["embed", "embed", "stop", "embed"], "AbortError", 1]
+
+
+def test_a_browser_that_keeps_nothing_still_loads_a_bundle(browser: "Browser", tiny_page: Path) -> None:
+    """As in some private windows, and where its reader forbids pages to keep anything."""
+    read = """async () => {
+        CacheStorage.prototype.open = () => Promise.reject(new DOMException("not here", "SecurityError"));
+        const { Bundle } = await import("./bundle.js");
+        const bundle = await Bundle.open(new URL("bundle/", location));
+        const { length } = await bundle.read("tokenizer.json");
+        return [length, await bundle.finish(["tokenizer.json"])];
+    }"""
+    with tab(browser, tiny_page) as (page, _):
+        assert page.evaluate(read) == [(tiny_page / "bundle" / "tokenizer.json").stat().st_size, False]
+
+
+def test_a_kept_bundle_outlives_a_server_that_is_down(browser: "Browser", tiny_page: Path) -> None:
+    read = """async () => {
+        const { Bundle } = await import("./bundle.js");
+        const place = new URL("bundle/", location);
+        const names = ["tokenizer.json", "model.int8.onnx"];
+        const first = await Bundle.open(place);
+        for (const name of names) await first.read(name);
+        const kept = await first.finish(names);
+        globalThis.fetch = () => Promise.resolve(new Response("", { status: 503 }));
+        const second = await Bundle.open(place);
+        for (const name of names) await second.read(name);
+        const another = await Bundle.open(new URL("other/", location)).catch((error) => error.message);
+        return [kept, another.replace(/.*other/, "")];
+    }"""
+    with tab(browser, tiny_page) as (page, _):
+        assert page.evaluate(read) == [True, "/manifest.json is not there: the server answered 503."]

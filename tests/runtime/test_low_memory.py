@@ -103,6 +103,24 @@ def resident(path: Path) -> int:
 
 
 @needs_linux
+@pytest.mark.parametrize("field", ["Anonymous", "Swap"])
+def test_what_was_written_to_stays_when_it_is_swapped_out(
+    field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a file.bin"
+    path.write_bytes(bytes(4096))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as written:
+        written[0] = 99
+        ((start, end),) = mapped(path)
+        fields = {"Anonymous": 0, "Swap": 0, field: 4}
+        told = "".join(f"{name}: {value:10} kB\n" for name, value in fields.items())
+        (tmp_path / "smaps").write_text(f"{start:x}-{end:x} rw-p 00000000 fe:00 5 {path}\n{told}VmFlags: rd\n")
+        monkeypatch.setattr(engine_mapped, "_MORE", tmp_path / "smaps")
+        let_go(path, [])
+        assert written[0] == 99
+
+
+@needs_linux
 def test_what_others_have_mapped_is_left_alone(tmp_path: Path) -> None:
     """They may unmap it at any moment, and what is put there then would be lost."""
     path = tmp_path / "a file.bin"

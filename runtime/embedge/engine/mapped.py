@@ -10,7 +10,8 @@ from pathlib import Path
 # The second says more of each mapping, and takes ten times as long.
 _MAPPINGS, _MORE = Path("/proc/self/maps"), Path("/proc/self/smaps")
 _HEAD = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) .*/(.+)$", re.MULTILINE)
-_WRITTEN = re.compile(r"^Anonymous: +[1-9]", re.MULTILINE)
+# What was written to and swapped out since is no longer counted as anonymous.
+_WRITTEN = re.compile(r"^(?:Anonymous|Swap): +[1-9]", re.MULTILINE)
 _DONT_NEED = 4  # MADV_DONTNEED of Linux
 
 Addresses = tuple[int, int]

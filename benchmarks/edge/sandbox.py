@@ -32,7 +32,10 @@ def check() -> None:
     for program in ("unshare", "setpriv", "chroot", "mount"):
         if shutil.which(program) is None:
             raise Unavailable(f"there is no {program} on this machine")
-    tried = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True)
+    # Within another container's rules new name spaces may be allowed, and mounts in them not.
+    mount = ["mount", "--bind", "/dev", "/mnt"]
+    spaces = ["unshare", "--mount", "--pid", "--fork", "--propagation", "private"]
+    tried = subprocess.run([*spaces, *mount], capture_output=True, text=True)
     if tried.returncode:
         raise Unavailable(f"no name spaces can be made: {tried.stderr.strip()}")
 

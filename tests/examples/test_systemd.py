@@ -60,6 +60,7 @@ def test_the_server_takes_the_arguments_and_may_take_its_grace_time() -> None:
     command.add(parser)
     options = parser.parse_args(arguments)
     assert options.low_memory
+    assert options.api_key_file or "ExecReload" not in SETTINGS  # without one the server ends at SIGHUP
     assert int(SETTINGS["TimeoutStopSec"][0]) > options.grace_s
 
 

@@ -49,11 +49,8 @@ def command(
     """
     steps = [f"echo $$ > {shlex.quote(str(group / 'cgroup.procs'))}" for group in groups]
     steps.append(f"mount --bind {shlex.quote(str(root))} {shlex.quote(str(root))}")
-    mounts = {path: path for path in _LIBRARIES if Path(path).is_dir()} | {
-        sys.base_prefix: "/usr/local",
-        "/sys": "/sys",
-    }
-    for source, target in {**mounts, sys.base_prefix: "/usr/local", "/sys": "/sys"}.items():
+    libraries = {path: path for path in _LIBRARIES if Path(path).is_dir()}
+    for source, target in {**libraries, sys.base_prefix: "/usr/local", "/sys": "/sys"}.items():
         place = root / target[1:]
         place.mkdir(parents=True, exist_ok=True)
         steps.append(f"mount --rbind {shlex.quote(source)} {shlex.quote(str(place))}")

@@ -32,7 +32,7 @@ def _build(bundle: Path) -> image.Stage:
     place = BENCH / "edge" / "image"
     shutil.rmtree(place, ignore_errors=True)
     context = place / "context"
-    image.copy_context(ROOT, _PLACE / "Containerfile.dockerignore", context)
+    image.copy_context(ROOT, _PLACE / "Containerfile.dockerignore", context, bundles=False)
     # Without the note of an earlier load, which an image has not.
     shutil.copytree(bundle, context / "models" / "bundle", ignore=shutil.ignore_patterns(".verified"))
     return image.build(_PLACE / "Containerfile", context, place / "out", {})
@@ -86,7 +86,7 @@ def _serving(built: image.Stage, group: Path, *, low_memory: bool) -> Iterator[S
 
 
 def _end(started: "subprocess.Popen[str]") -> None:
-    with contextlib.suppress(ProcessLookupError, OSError):
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         os.kill(sandbox.first_process(started), signal.SIGTERM)
         started.wait(60)
     sandbox.kill(started)

@@ -88,9 +88,13 @@ def instructions(containerfile: Path) -> list[tuple[str, str]]:
     return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in whole.splitlines()) if word]
 
 
-def copy_context(context: Path, ignore: Path, out: Path) -> None:
-    """The files of ``context`` that a build sees: those that the last fitting line of ``ignore`` does not leave out."""
+def copy_context(context: Path, ignore: Path, out: Path, *, bundles: bool = True) -> None:
+    """The files of ``context`` that a build sees: those that the last fitting line of ``ignore`` does not leave out.
+
+    Without ``bundles``, which may be many and large, none under ``models``.
+    """
     lines = [line for line in ignore.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    lines += [] if bundles else ["models/*", "!models/registry.toml"]
 
     def is_seen(parts: tuple[str, ...]) -> bool:
         seen = True

@@ -42,7 +42,7 @@ tokenizer = Tokenizer(bundle.file("tokenizer.json"), manifest.max_tokens, manife
 done("read tokenizer.json")
 parts = engine.load(bundle, choice, threads=1, providers=[CPU])
 done("make the session")
-handler = embedge.serverless.Handler(Embedder(bundle, choice, tokenizer, parts, 1, (1, [CPU])))
+handler = embedge.serverless.Handler(Embedder(bundle, choice, tokenizer, parts, 1, (1, [CPU], False)))
 handler({"input": "What runs at the edge?"}, None)
 done("first event")
 import json

@@ -32,7 +32,10 @@ def check() -> None:
     for program in ("unshare", "setpriv", "chroot", "mount"):
         if shutil.which(program) is None:
             raise Unavailable(f"there is no {program} on this machine")
-    tried = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True)
+    # Within another container's rules new name spaces may be allowed, and mounts in them not.
+    mount = ["mount", "--bind", "/dev", "/mnt"]
+    spaces = ["unshare", "--mount", "--pid", "--fork", "--propagation", "private"]
+    tried = subprocess.run([*spaces, *mount], capture_output=True, text=True)
     if tried.returncode:
         raise Unavailable(f"no name spaces can be made: {tried.stderr.strip()}")
 
@@ -46,11 +49,8 @@ def command(
     """
     steps = [f"echo $$ > {shlex.quote(str(group / 'cgroup.procs'))}" for group in groups]
     steps.append(f"mount --bind {shlex.quote(str(root))} {shlex.quote(str(root))}")
-    mounts = {path: path for path in _LIBRARIES if Path(path).is_dir()} | {
-        sys.base_prefix: "/usr/local",
-        "/sys": "/sys",
-    }
-    for source, target in {**mounts, sys.base_prefix: "/usr/local", "/sys": "/sys"}.items():
+    libraries = {path: path for path in _LIBRARIES if Path(path).is_dir()}
+    for source, target in {**libraries, sys.base_prefix: "/usr/local", "/sys": "/sys"}.items():
         place = root / target[1:]
         place.mkdir(parents=True, exist_ok=True)
         steps.append(f"mount --rbind {shlex.quote(source)} {shlex.quote(str(place))}")

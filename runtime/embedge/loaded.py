@@ -195,9 +195,9 @@ class LoadedModel:
 
     @classmethod
     def _load_again(
-        cls, path: Path, variant: str, threads: int | None, providers: Sequence[str], low_memory: bool
+        cls, path: Path, variant: str, threads: int | None, providers: Sequence[str], low_memory: bool = False
     ) -> Self:
-        """What is pickled."""
+        """What is pickled; without ``low_memory`` by releases that did not have it."""
         return cls.load(path, variant=variant, threads=threads, providers=providers, low_memory=low_memory)
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ IGNORE = PLACE / "Containerfile.dockerignore"
 
 def context(bundle: Path, out: Path) -> Path:
     """What a build sees of the checkout, with ``bundle`` where the Containerfile looks for it."""
-    image.copy_context(ROOT, IGNORE, out)
+    image.copy_context(ROOT, IGNORE, out, bundles=False)
     shutil.copytree(bundle, out / "models" / "bundle", ignore=shutil.ignore_patterns(".verified"))
     return out
 

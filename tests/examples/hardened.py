@@ -5,15 +5,24 @@ privileges, open files and the umask. Linux 6.3 or newer.
 """
 
 import ctypes
+import ctypes.util
 import errno
 import os
-import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-_NO_NEW_PRIVILEGES, _NO_EXECUTE_GAIN = (38, 1), (65, 1)  # of prctl
+_NO_NEW_PRIVILEGES, _NO_EXECUTE_GAIN, _GET_NO_EXECUTE_GAIN = (38, 1), (65, 1), 66  # of prctl
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
+
+
+def problem() -> str | None:
+    """Why nothing can be restricted here; ``None`` where it can."""
+    for name in ("systemd-analyze", "seccomp"):
+        if not (shutil.which(name) or ctypes.util.find_library(name)):
+            return f"there is no {name}"
+    return "Linux 6.3 is needed" if ctypes.CDLL(None).prctl(_GET_NO_EXECUTE_GAIN, 0, 0, 0, 0) < 0 else None
 
 
 def settings(unit: Path) -> dict[str, list[str]]:
@@ -49,8 +58,12 @@ def _members(name: str) -> set[str]:
 
 def restrict(unit: dict[str, list[str]]) -> None:
     """Give up, in this process and those that follow, what the unit takes away."""
+    import resource  # which Windows has not
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = int(unit["LimitNOFILE"][0])
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    if most == resource.RLIM_INFINITY or files < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     os.umask(int(unit["UMask"][0], 8))
     libc = ctypes.CDLL(None, use_errno=True)
     assert unit["NoNewPrivileges"] == unit["MemoryDenyWriteExecute"] == ["yes"]

@@ -51,6 +51,17 @@ def test_a_build_sees_no_more_of_the_checkout_than_it_copies(tiny: Path, tmp_pat
     assert len(list(context.rglob("*.py"))) < len(list(ROOT.glob("[tred]*/**/*.py")))
 
 
+def test_what_stands_in_for_a_build_does_not_copy_the_checkout_s_bundles(tmp_path: Path) -> None:
+    models = tmp_path / "checkout" / "models"
+    for name in ("registry.toml", "large/model.int8.bin"):
+        (models / name).parent.mkdir(parents=True, exist_ok=True)
+        (models / name).touch()
+    for bundles, found in ((True, {"registry.toml", "model.int8.bin"}), (False, {"registry.toml"})):
+        out = tmp_path / str(bundles)
+        image.copy_context(models.parent, container.IGNORE, out, bundles=bundles)
+        assert {path.name for path in out.rglob("*") if path.is_file()} == found
+
+
 def test_the_server_is_process_1_as_nobody_and_can_do_nothing_else(built: image.Stage) -> None:
     with container.running(built) as server:
         status = container.status(sandbox.first_process(server.process))

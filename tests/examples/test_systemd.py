@@ -1,7 +1,6 @@
 """The unit of ``examples/systemd``: what systemd says of it, and the server under what it restricts."""
 
 import argparse
-import ctypes.util
 import os
 import re
 import shlex
@@ -21,6 +20,7 @@ from tests.examples import hardened
 from tests.server.running import Serving
 
 UNIT = ROOT / "examples" / "systemd" / "embedge.service"
+PROBLEM = hardened.problem()
 SETTINGS = hardened.settings(UNIT)
 MOST_EXPOSED = 2.0
 """Of 10, which is a service that may do everything."""
@@ -35,7 +35,9 @@ def test_systemd_finds_no_fault(tmp_path: Path) -> None:
     done = subprocess.run(
         ["systemd-analyze", "verify", tmp_path / "embedge.service"], capture_output=True, text=True, timeout=60
     )
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    # It looks at units of the system, too, that ours comes after.
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "embedge.service" in line]
+    assert (done.returncode, said) == (0, [])
 
 
 @needs_systemd
@@ -43,6 +45,8 @@ def test_little_is_exposed() -> None:
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=yes", "--no-pager", UNIT], capture_output=True, text=True, timeout=60
     )
+    if "unrecognized option" in done.stderr:
+        pytest.skip("systemd-analyze is older than 250")
     found = re.search(r"exposure level for embedge.service: ([\d.]+)", done.stdout)
     assert found, done.stdout + done.stderr
     assert float(found[1]) <= MOST_EXPOSED
@@ -56,11 +60,11 @@ def test_the_server_takes_the_arguments_and_may_take_its_grace_time() -> None:
     command.add(parser)
     options = parser.parse_args(arguments)
     assert options.low_memory
+    assert options.api_key_file or "ExecReload" not in SETTINGS  # without one the server ends at SIGHUP
     assert int(SETTINGS["TimeoutStopSec"][0]) > options.grace_s
 
 
-@needs_systemd
-@pytest.mark.skipif(ctypes.util.find_library("seccomp") is None, reason="there is no libseccomp")
+@pytest.mark.skipif(PROBLEM is not None, reason=str(PROBLEM))
 def test_the_server_runs_under_the_restrictions(tiny: Path) -> None:
     start = shlex.split(SETTINGS["ExecStart"][0])[3:]
     with subprocess.Popen(
@@ -87,10 +91,10 @@ def test_the_server_runs_under_the_restrictions(tiny: Path) -> None:
             server.close()
 
 
-@needs_systemd
-@pytest.mark.skipif(ctypes.util.find_library("seccomp") is None, reason="there is no libseccomp")
+@pytest.mark.skipif(PROBLEM is not None, reason=str(PROBLEM))
 def test_what_is_restricted_fails() -> None:
     """So that the test above shows something."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     code = "import mmap, os; print(os.umask(0)); "
     attempts = {
         "os.chroot('/')": "PermissionError",
@@ -98,6 +102,6 @@ def test_what_is_restricted_fails() -> None:
     }
     for attempt, error in attempts.items():
         program = [sys.executable, hardened.__file__, str(UNIT), sys.executable, "-c", code + attempt]
-        done = subprocess.run(program, capture_output=True, text=True, env={"PYTHONPATH": os.pathsep.join(sys.path)})
+        done = subprocess.run(program, capture_output=True, text=True, env=environment)
         assert done.stdout == "63\n"
         assert error in done.stderr, attempt

@@ -120,6 +120,14 @@ def test_copies_load_again_and_close_by_themselves(tiny: Path) -> None:
         other.close()
 
 
+def test_what_an_earlier_release_pickled_is_loaded(tiny: Path) -> None:
+    """It names no ``low_memory``."""
+    with Embedder.load(tiny, threads=1) as model:
+        load, given = model.__reduce__()
+        with load(*given[:4]) as again:
+            assert again.__reduce__() == (load, given)
+
+
 def test_what_is_pickled_is_small_and_asks_for_all_cpus_of_where_it_is_loaded(tiny: Path) -> None:
     with Embedder.load(tiny) as model:
         pickled = pickle.dumps(model)

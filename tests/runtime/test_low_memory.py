@@ -14,8 +14,9 @@ import pytest
 
 from embedge import Embedder, Reranker
 from embedge.bundle import Bundle
+from embedge.engine import mapped as engine_mapped
 from embedge.engine.choose import Choice
-from embedge.engine.mapped import let_go
+from embedge.engine.mapped import let_go, mapped
 from embedge.engine.native import kernels
 from tests.server.running import serve
 
@@ -87,17 +88,73 @@ def test_pages_are_let_go_but_for_those_that_were_written_to(tmp_path: Path) -> 
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as read:
         assert bytes(read) == path.read_bytes()
         assert resident(path) >= path.stat().st_size
-        let_go(path)
+        let_go(path, [])
         assert resident(path) == 0
         assert bytes(read) == path.read_bytes()
         read[0] = 99
-        let_go(path)
+        let_go(path, [])
         assert read[0] == 99
 
 
 def resident(path: Path) -> int:
+    """Bytes in memory of the mapping of a file that has the lowest address."""
     _, _, rest = Path("/proc/self/smaps").read_text().partition(f"{path}\n")
     return 1024 * int(rest.partition("Rss:")[2].split()[0])
+
+
+@needs_linux
+@pytest.mark.parametrize("field", ["Anonymous", "Swap"])
+def test_what_was_written_to_stays_when_it_is_swapped_out(
+    field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a file.bin"
+    path.write_bytes(bytes(4096))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as written:
+        written[0] = 99
+        ((start, end),) = mapped(path)
+        fields = {"Anonymous": 0, "Swap": 0, field: 4}
+        told = "".join(f"{name}: {value:10} kB\n" for name, value in fields.items())
+        (tmp_path / "smaps").write_text(f"{start:x}-{end:x} rw-p 00000000 fe:00 5 {path}\n{told}VmFlags: rd\n")
+        monkeypatch.setattr(engine_mapped, "_MORE", tmp_path / "smaps")
+        let_go(path, [])
+        assert written[0] == 99
+
+
+@needs_linux
+def test_what_others_have_mapped_is_left_alone(tmp_path: Path) -> None:
+    """They may unmap it at any moment, and what is put there then would be lost."""
+    path = tmp_path / "a file.bin"
+    path.write_bytes(bytes(4096) * 16)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as read:
+        assert bytes(read) == path.read_bytes()
+        ((start, end),) = mapped(path)
+        assert end - start == path.stat().st_size
+        let_go(path, [(0, 4096), (start, end), (end, end + 4096)])
+        assert resident(path) == path.stat().st_size
+        let_go(path, [(start - 4096, start), (end, end + 4096)])
+        assert resident(path) == 0
+
+
+@needs_linux
+@pytest.mark.skipif(not kernels().library, reason="the kernels are not installed")
+def test_loading_leaves_alone_what_was_mapped_before(bundle: Path) -> None:
+    weights = (bundle / Bundle.open(bundle).manifest.variants["int8"].weights).resolve()
+    with weights.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as read:
+        assert bytes(read) == weights.read_bytes()
+        (ours,) = mapped(weights)
+        with Embedder.load(bundle, variant="int8", low_memory=True):
+            _, _, rest = Path("/proc/self/smaps").read_text().partition(f"{ours[0]:x}-{ours[1]:x} ")
+            assert 1024 * int(rest.partition("Rss:")[2].split()[0]) >= weights.stat().st_size
+
+
+@needs_linux
+def test_a_model_loads_where_the_system_does_not_say_what_is_mapped(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_MAPPINGS", "_MORE"):
+        monkeypatch.setattr(engine_mapped, name, tmp_path)  # a directory, which can't be read
+    with Embedder.load(bundle, low_memory=True) as model:
+        assert model.embed(TEXTS).shape[0] == len(TEXTS)
 
 
 def test_it_runs_on_one_thread_unless_told_otherwise(tiny: Path) -> None:

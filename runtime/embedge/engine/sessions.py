@@ -3,7 +3,8 @@
 import contextlib
 import ctypes
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from embedge.engine import fork
 from embedge.engine.choose import Choice
 from embedge.engine.cpus import cpu_budget
 from embedge.engine.files import LoadedFiles
-from embedge.engine.mapped import let_go
+from embedge.engine.mapped import let_go, mapped
 from embedge.engine.native import kernels, register
 from embedge.engine.ort import CPU, CUDA, TENSORRT, onnxruntime
 from embedge.engine.shutdown import native
@@ -92,10 +93,11 @@ class SessionMaker:
             data = np.fromfile(directory / self._weights, np.uint8)
             options.add_external_initializers_from_files_in_memory([self._weights], [data], [data.size])
         library = kernels().library if self._needs_kernels else None
-        session = native(lambda: _create(directory / self._graph, options, self.providers, library))
-        session.weights = self._unsigned  # which it does not copy: they have to last as long as the session
+        create = partial(_create, directory / self._graph, options, self.providers, library)
         if self.low_memory and packed:
-            let_go(directory / self._weights)
+            create = partial(_create_without, directory / self._weights, create)
+        session = native(create)
+        session.weights = self._unsigned  # which it does not copy: they have to last as long as the session
         return session
 
     def fallback(self, session: onnxruntime.InferenceSession) -> str | None:
@@ -232,6 +234,15 @@ def _options(threads: int, *, packed: bool, spins: bool) -> onnxruntime.SessionO
     options.enable_mem_pattern = False
     options.log_severity_level = 4  # not its errors, which are raised as exceptions
     return options
+
+
+def _create_without(weights: Path, create: Callable[[], onnxruntime.InferenceSession]) -> onnxruntime.InferenceSession:
+    """A session that has packed its weights, without the pages of the file that it packed them from."""
+    with fork.held_off:  # no other is made or closed meanwhile
+        others = mapped(weights)
+        session = create()
+        let_go(weights, others)
+    return session
 
 
 def _create(

@@ -46,7 +46,7 @@ def _with_quota(built: image.Stage, deployed: float, cpus: float) -> Row:
         crowd = server.crowd(8, 16, 50)
         throttled, periods = (after[name] - before[name] for name in ("nr_throttled", "nr_periods"))
         return Row(
-            target=f"container, {cpus:g} CPUs",
+            target=f"container, a quota of {cpus:g} CPU",
             deployed_mb=deployed,
             first_vector_s=server.first_vector_s,
             query_ms=statistics.median(times),

@@ -39,7 +39,7 @@ def summary(results: dict[str, Any]) -> str:
 
 def _table(machine: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     lines = [["", *_COLUMNS.values(), "how it was run"], *([*_line(row), row["how"]] for row in rows)]
-    return f"{markdown(lines)}\n{_conditions(machine)}\n"
+    return f"{markdown(lines, words_last=True)}\n{_conditions(machine)}\n"
 
 
 def _line(row: dict[str, Any]) -> list[str]:

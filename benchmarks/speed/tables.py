@@ -97,10 +97,11 @@ def full(speed: dict[str, Any]) -> str:
     )
 
 
-def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """Rows as Markdown; the first one is the header."""
+def markdown(lines: Sequence[Sequence[str]], *, words_last: bool = False) -> str:
+    """Rows as Markdown; the first one is the header. All columns but the first are numbers, or but that and the last."""
     header, *body = lines
-    lines = [header, ["---", *["--:"] * (len(header) - 1)], *body]
+    numbers = ["--:"] * (len(header) - 1 - words_last)
+    lines = [header, ["---", *numbers, *["---"] * words_last], *body]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

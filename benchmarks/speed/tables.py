@@ -98,7 +98,7 @@ def full(speed: dict[str, Any]) -> str:
 
 
 def markdown(lines: Sequence[Sequence[str]], *, words_last: bool = False) -> str:
-    """Rows as Markdown; the first one is the header. All columns but the first are numbers, or but that and the last."""
+    """Rows as Markdown; the first one is the header. Columns are numbers, but the first, and the last if it has words."""
     header, *body = lines
     numbers = ["--:"] * (len(header) - 1 - words_last)
     lines = [header, ["---", *numbers, *["---"] * words_last], *body]

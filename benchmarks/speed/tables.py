@@ -98,7 +98,7 @@ def full(speed: dict[str, Any]) -> str:
 
 
 def markdown(lines: Sequence[Sequence[str]], *, words_last: bool = False) -> str:
-    """Rows as Markdown; the first one is the header. Columns are numbers, but the first, and the last if it has words."""
+    """Rows as Markdown; the first one is the header. Columns are numbers but for the first, or that and the last."""
     header, *body = lines
     numbers = ["--:"] * (len(header) - 1 - words_last)
     lines = [header, ["---", *numbers, *["---"] * words_last], *body]

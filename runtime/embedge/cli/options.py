@@ -3,7 +3,7 @@
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from embedge import store
 from embedge.errors import BundleError, ProviderError
@@ -11,8 +11,11 @@ from embedge.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from embedge.embedder import Embedder
+    from embedge.loaded import LoadedModel
     from embedge.manifest import Manifest
     from embedge.reranker import Reranker
+
+_Model = TypeVar("_Model", bound="LoadedModel")
 
 _HELP = (
     "a bundle's directory, or its name in the store (see `embedge list`); "
@@ -102,13 +105,7 @@ def load(options: argparse.Namespace) -> "Embedder":
     from embedge.embedder import Embedder
 
     path = find_bundle(options.model, "embed")
-    return Embedder.load(
-        path,
-        variant=options.variant,
-        threads=options.threads,
-        providers=options.provider,
-        low_memory=options.low_memory,
-    )
+    return load_as(Embedder, path, options)
 
 
 def load_reranker(options: argparse.Namespace, asked: str | None) -> "Reranker":
@@ -116,7 +113,12 @@ def load_reranker(options: argparse.Namespace, asked: str | None) -> "Reranker":
     from embedge.reranker import Reranker
 
     path = find_bundle(asked, "rerank")
-    return Reranker.load(
+    return load_as(Reranker, path, options)
+
+
+def load_as(kind: type[_Model], path: Path, options: argparse.Namespace) -> _Model:
+    """The bundle at ``path`` as a ``kind``, in the way that the options of a command ask for."""
+    return kind.load(
         path,
         variant=options.variant,
         threads=options.threads,

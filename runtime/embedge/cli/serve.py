@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from embedge.cli.options import add_low_memory, add_provider, find_bundle, positive
+from embedge.cli.options import add_low_memory, add_provider, find_bundle, load_as, positive
 from embedge.errors import EmbedgeError
 
 if TYPE_CHECKING:
@@ -183,13 +183,7 @@ def _load(path: Path, options: argparse.Namespace) -> "LoadedModel":
     from embedge.reranker import Reranker
 
     kind = Reranker if Bundle.open(path).manifest.task == "rerank" else Embedder
-    return kind.load(
-        path,
-        variant=options.variant,
-        threads=options.threads,
-        providers=options.provider,
-        low_memory=options.low_memory,
-    )
+    return load_as(kind, path, options)
 
 
 def _settings(options: argparse.Namespace) -> "Settings":

@@ -98,7 +98,7 @@ void measure(const Kernels& kernels, int tokens) {
   const double feed_mop = 2e-6 * tokens * kHidden * (kHidden + 2 * kInner);
   const double attend_mop = 4e-6 * tokens * tokens * kHidden;
   printf("{\"tokens\": %d, \"project_ms\": %.4f, \"attend_ms\": %.4f, \"feed_ms\": %.4f, "
-         "\"project_gops\": %.0f, \"attend_gflops\": %.0f, \"feed_gops\": %.0f}\n",
+         "\"project_gops\": %.0f, \"attend_gops\": %.0f, \"feed_gops\": %.0f}\n",
          tokens, project, attend, feed, project_mop / project, attend_mop / attend, feed_mop / feed);
 }
 

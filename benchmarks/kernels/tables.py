@@ -25,10 +25,10 @@ def table(results: dict[str, Any]) -> str:
 
 def _steps(steps: Sequence[Mapping[str, float]]) -> list[str]:
     peak = next((line["peak_gops"] for line in steps if "peak_gops" in line), None)
-    lines = [["one layer, a text of", "query, key, value: GOPS", "attention: GFLOPS", "the rest: GOPS"]]
+    lines = [["one layer, a text of", "query, key, value: GOPS", "attention: GOPS", "the rest: GOPS"]]
     for step in steps:
         if "tokens" in step:
-            figures = [step[key] for key in ("project_gops", "attend_gflops", "feed_gops")]
+            figures = [step[key] for key in ("project_gops", "attend_gops", "feed_gops")]
             lines.append([f"{step['tokens']:.0f} tokens", *map(figure_text, figures)])
     if peak is None:
         return [markdown(lines)]

@@ -61,11 +61,11 @@ def verify(path: str | os.PathLike[str], *, providers: str | Sequence[str] | Non
 
 def _check(bundle: Bundle, name: str, providers: Sequence[str]) -> Check:
     variants = bundle.manifest.variants
-    smallest = fingerprint.smallest_cosine(variants[name])
     try:
         choice = choose(variants, name, providers[0], capabilities())
     except ProviderError as exc:
-        return Check(name, None, smallest, str(exc))
+        return Check(name, None, fingerprint.smallest_cosine(variants[name]), str(exc))
+    smallest = fingerprint.smallest_cosine(variants[name], "kernels" in choice.graph.needs)
     kind = Reranker if bundle.manifest.task == "rerank" else Embedder
     with kind.start(bundle, choice, providers=providers) as model, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the texts are truncated as they were when they were sealed

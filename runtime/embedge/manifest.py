@@ -73,7 +73,7 @@ class Graph(NamedTuple):
     """One of the ways in which a variant can be computed.
 
     Those of ONNX Runtime's operators give the same bits on one CPU. That for ``embedge-kernels`` gives the same bits on
-    every CPU, and vectors with a mean cosine of 0.9998 to the others': all are as near to fp32's.
+    every CPU, and vectors with a mean cosine of 0.9997 to the others': all are as near to fp32's.
     """
 
     file: str

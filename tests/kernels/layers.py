@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from embedge_export.encoder import Activation
-from embedge_export.reference.forward import activate, attend
+from embedge_export.reference.forward import activate
 from tests.kernels.operators import Array, Attributes, offsets_of
 
 # The two that checkpoints have.
@@ -75,13 +76,15 @@ class RandomLayer:
             x[random.random(len(x)) < 0.5] = 0
         if kind == "constant":
             x[:] = x[:, :1]
+        if kind == "equal":  # so all codes are the largest ones
+            x[:] = x[0]
         if kind == "ragged":  # each number of a range of its own
             x *= 10.0 ** random.integers(-30, 4, x.shape)
         return {"x": _floats(x), "offsets": offsets_of(lengths), "spread": np.array(spread, np.int64)}
 
 
 def compute(layer: RandomLayer, inputs: dict[str, Array | None], lengths: Sequence[int]) -> Array:
-    """The operator's equations with rows rounded to codes, and all else in double precision."""
+    """The operator's equations with codes as docs/kernels.md has them, and all else in double precision."""
     w: dict[str, Any] = {name: _doubles(array) for name, array in layer.constants().items()}
     x = _doubles(inputs["x"])
 
@@ -110,6 +113,40 @@ def compute(layer: RandomLayer, inputs: dict[str, Array | None], lengths: Sequen
     inner *= w["output_factors"]
     out = product("output", inner, one_sided=True) + affine("output_residual", normed)
     return normalise(out, layer.epsilon)
+
+
+def attend(qkv: Array, lengths: Sequence[int], heads: int) -> Array:
+    """The contexts of all tokens: 16-bit codes of queries, keys, weights and values."""
+    queries, keys, values = (np.stack(np.split(part, heads, axis=1)) for part in np.split(qkv, 3, axis=1))
+    size = queries.shape[2]
+    limit = math.floor(math.sqrt(2**30 * (1 - 2**-13) / size))
+    contexts = []
+    for begin, end in pairwise(offsets_of(lengths)):
+        key, key_scale = _columns(keys[:, begin:end], limit)
+        value, value_scale = _columns(values[:, begin:end], 4095)
+        scaled = queries[:, begin:end] * key_scale / math.sqrt(size)
+        scale = abs(scaled).max(axis=2, keepdims=True) / limit
+        score = np.rint(scaled / scale) @ key.transpose(0, 2, 1)
+        weight = _weights((score - score.max(axis=2, keepdims=True)) * scale)
+        context = weight @ value / weight.sum(axis=2, keepdims=True) * value_scale
+        contexts.append(np.concatenate(list(context), axis=1))
+    return np.concatenate(contexts)
+
+
+def _columns(x: Array, limit: int) -> tuple[Array, Array]:
+    """Codes with one scale for each number of a head, and the scales."""
+    scale = np.maximum(abs(x).max(axis=1, keepdims=True) / limit, 2.0**-100)
+    return np.rint(x / scale), scale
+
+
+def _weights(x: Array) -> Array:
+    """The codes of exp(x), which is near enough to be a cubic within each power of two."""
+    x = x / math.log(2)
+    r = x - np.rint(x)
+    near: Array = 1 + r * (0.6932829 + r * (0.24221095 + r * 0.05500893))
+    assert (abs(near - 2**r) < 1.1e-4 * 2**r).all()
+    codes: Array = np.rint(2 ** (13 + np.rint(x)) * near)
+    return codes
 
 
 def normalise(x: Array, epsilon: float) -> Array:

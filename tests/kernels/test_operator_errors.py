@@ -45,6 +45,11 @@ def refuse_layer(
     refuse(message, "EncoderLayer", {**layer.inputs([3, 2]), **inputs}, constants, {**layer.attributes, **attributes})
 
 
+def test_a_text_of_too_many_tokens() -> None:
+    message = "a text has 65537 tokens; the most is 65536"
+    refuse(message, "EncoderLayer", LAYER.inputs([3, 65_537]), LAYER.constants(), LAYER.attributes)
+
+
 @pytest.mark.parametrize("kind", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("name", [name for name in LAYER.constants() if not name.endswith("_codes")])
 def test_weights_that_are_not_finite(name: str, kind: float) -> None:

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #ifdef __FAST_MATH__
 #error "the kernels' arithmetic is exact: compile without -ffast-math, and with -ffp-contract=off"
@@ -21,6 +22,21 @@ constexpr int kRows = 72;
 constexpr float kRound = 0x1.8p23F;
 constexpr int kRoundBits = 0x4b400000;
 
+// Attention multiplies codes of up to 16 bits. A score is less than 2^30 in magnitude, so that the difference of two
+// fits into 32 bits. So does the sum of kMixed weights, of at most 2^13, by values.
+constexpr float kScoreBound = 0x1.fffp29F;
+constexpr float kValueLimit = 4095.0F;
+constexpr int kMixed = 64;
+constexpr float kSmallestScale = 0x1p-100F;
+constexpr float kLargestScale = 0x1p96F;
+// The sum of all weights of a text fits as well, up to this many tokens.
+constexpr int64_t kLongestText = 65536;
+
+// The largest code of a query or a key in a head of `size` numbers.
+inline float score_limit(int size) {
+  return static_cast<float>(static_cast<int>(__builtin_sqrtf(kScoreBound / static_cast<float>(size))));
+}
+
 // exp(x) = 2^n exp(r), n = round(x log2(e)), r = x - n ln(2) in two parts; exp(r) = 1 + r + r^2 p(r).
 constexpr float kExpLowest = -87.0F;
 constexpr float kExpHighest = 88.0F;
@@ -29,12 +45,17 @@ constexpr float kLn2High = 0x1.62e4p-1F;
 constexpr float kLn2Low = 0x1.7f7d1cp-20F;
 constexpr float kExp[] = {0x1.fffdacp-2F, 0x1.555436p-3F, 0x1.574502p-5F, 0x1.126fdep-7F};
 
-// The normal distribution: Phi(x) = 1/2 + x p(s x^2 - 1) for |x| <= 5.25, beyond which it is 1 (or 0) to 8e-8.
-constexpr float kPhiEnd = 5.25F;
-constexpr float kPhiScale = 0x1.293726p-4F;
-constexpr float kPhi[] = {0x1.13c84p-3F,  -0x1.12f312p-4F, 0x1.96bc98p-5F, -0x1.45e51ep-5F, 0x1.05e1b8p-5F,
-                          -0x1.97051cp-6F, 0x1.347f92p-6F, -0x1.bf6522p-7F, 0x1.0301fcp-7F,  -0x1.dabfcep-9F,
-                          0x1.95ab44p-9F,  -0x1.71db4cp-9F, 0x1.00e8ep-10F};
+// Weights: 2^13 2^x = 2^n w(r), n = round(x), r = x - n.
+constexpr float kWeightLowest = -64.0F;
+constexpr float kWeight[] = {0x1p13F, 0x1.62f5fap+12F, 0x1.f00c4cp+10F, 0x1.c2a218p+8F};
+
+// The normal distribution: Phi(x) = 1/2 + x p(s x^2 - 1) for |x| <= 4.5, beyond which it is 1 (or 0) to 3e-8. Its fit
+// leaves errors that are thousandths of a code's step.
+constexpr float kPhiEnd = 4.5F;
+constexpr float kPhiScale = 0x1.948b1p-4F;
+constexpr int kPhiDegree = 9;
+constexpr float kPhi[] = {0x1.415702p-3F,  -0x1.3c1d3ap-4F, 0x1.c0454ap-5F,  -0x1.4b2eb8p-5F, 0x1.cf989p-6F,
+                          -0x1.1f189cp-6F, 0x1.628828p-7F,  -0x1.fe0806p-8F, 0x1.153a54p-8F,  -0x1.f1e502p-11F};
 
 // gelu_tanh(x) = x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3).
 constexpr float kTanhScale = -0x1.988454p+0F;  // -2 sqrt(2 / pi)

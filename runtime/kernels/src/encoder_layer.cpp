@@ -3,6 +3,7 @@
 
 #include <new>
 
+#include "constants.h"
 #include "layer_kernel.h"
 
 namespace embedge {
@@ -87,6 +88,8 @@ void run(const LayerKernel& kernel, ort::KernelContext* context, Failure& failur
     const int64_t length = call.offsets[text + 1] - call.offsets[text];
     if (length > longest) longest = length;
   }
+  if (longest > kLongestText)
+    return failure.set("a text has %lld tokens; the most is %lld", (long long)longest, (long long)kLongestText);
   const Kernels& kernels = kernel.kernels;
   size_t scratch = larger(kernels.attend_scratch(layer, longest), kernels.feed_scratch(layer));
   scratch = larger(scratch, kernels.project_scratch(layer));

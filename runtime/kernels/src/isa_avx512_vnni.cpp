@@ -46,6 +46,17 @@ struct Tile {
   }
 };
 
+// vpdpwssd adds two products of 16-bit codes to each of 16 sums.
+constexpr bool kPairsTogether = true;
+
+struct PairSums {
+  __m512i part;
+};
+
+__attribute__((always_inline)) static inline void add_pairs(PairSums& sums, const int32_t* columns, int32_t row) {
+  sums.part = _mm512_dpwssd_epi32(sums.part, _mm512_set1_epi32(row), _mm512_loadu_si512(columns));
+}
+
 #include "lanes.h"
 #include "product.h"
 #include "attention.h"

@@ -53,6 +53,7 @@ struct Tile {
   }
 };
 
+#include "pairs_neon.h"
 #include "lanes.h"
 #include "product.h"
 #include "attention.h"

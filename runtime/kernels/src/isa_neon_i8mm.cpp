@@ -57,6 +57,7 @@ struct Tile {
   }
 };
 
+#include "pairs_neon.h"
 #include "lanes.h"
 #include "product.h"
 #include "attention.h"

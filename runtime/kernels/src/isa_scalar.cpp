@@ -70,44 +70,96 @@ void project_queries(const LayerCall& call, int64_t start, int64_t stop, Scratch
                 call.queries + text * call.query_stride, scratch);
 }
 
-size_t attend_scratch(const Layer&, int64_t longest) { return longest * sizeof(float); }
+// The memory of a head within a text.
+struct HeadMemory {
+  int32_t* keys;    // (length, size), as codes
+  int32_t* values;  // (length, size), as codes
+  int32_t* scores;  // (length)
+  int32_t* query;   // (size), as codes
+  float* key_scales;
+  float* value_scales;
+  size_t bytes;
+};
 
-// Scores to exp(score - highest); returns 1 / their sum.
-float soften(float* scores, int64_t length) {
-  Parts tops(-0x1.fffffep127F), total(0.0F);
-  for (int64_t key = 0; key < length; ++key) {
-    float& part = tops.part[key % kLanes];
-    part = largest(scores[key], part);
+HeadMemory lay_out_head(const Layer& layer, int64_t length, Scratch scratch) {
+  const int64_t size = layer.hidden / layer.heads;
+  auto* keys = reinterpret_cast<int32_t*>(scratch);
+  auto* values = keys + length * size;
+  auto* scores = values + length * size;
+  auto* query = scores + length;
+  auto* scales = reinterpret_cast<float*>(query + size);
+  return {keys, values, scores, query, scales, scales + size,
+          static_cast<size_t>(2 * length * size + length + 3 * size) * sizeof(float)};
+}
+
+size_t attend_scratch(const Layer& layer, int64_t longest) { return lay_out_head(layer, longest, nullptr).bytes; }
+
+// A head's numbers of a text as codes, with one scale for each column.
+void round_columns(const float* rows, int64_t stride, int64_t length, int size, float limit, int32_t* codes,
+                   float* scales) {
+  for (int i = 0; i < size; ++i) {
+    float top = 0.0F;
+    for (int64_t token = 0; token < length; ++token) top = largest(top, magnitude(rows[token * stride + i]));
+    scales[i] = largest(top * (1.0F / limit), kSmallestScale);
+    const float inverse = 1.0F / scales[i];
+    for (int64_t token = 0; token < length; ++token)
+      codes[token * size + i] = round_within(rows[token * stride + i] * inverse, -limit, limit);
   }
-  const float highest = tops.join(largest);
-  for (int64_t key = 0; key < length; ++key) {
-    scores[key] = exp(scores[key] - highest);
-    total.part[key % kLanes] += scores[key];
+}
+
+// A query times the keys' scales, as codes; returns their scale.
+float round_query(const float* query, int size, const float* key_scales, int32_t* codes) {
+  const float limit = score_limit(size);
+  Parts tops(0.0F);
+  for (int i = 0; i < size; ++i) {
+    float& part = tops.part[i % kLanes];
+    part = largest(part, magnitude(query[i] * key_scales[i]));
   }
-  return 1.0F / total.sum();
+  const float scale = smallest(largest(tops.join(largest) * (1.0F / limit), kSmallestScale), kLargestScale);
+  const float inverse = 1.0F / scale;
+  for (int i = 0; i < size; ++i) codes[i] = round_within(query[i] * key_scales[i] * inverse, -limit, limit);
+  return scale;
+}
+
+// Scores to codes of their weights; returns 1 / the sum of the codes.
+float soften(int32_t* scores, float scale, int64_t length) {
+  int32_t highest = scores[0], sum = 0;
+  for (int64_t key = 1; key < length; ++key) highest = scores[key] > highest ? scores[key] : highest;
+  for (int64_t key = 0; key < length; ++key) {
+    scores[key] = weight_code(static_cast<float>(scores[key] - highest) * (scale * kLog2E));
+    sum += scores[key];
+  }
+  return 1.0F / static_cast<float>(sum);
 }
 
 void attend(const LayerCall& call, int64_t text, int head, Scratch scratch) {
   const Layer& layer = *call.layer;
   const int size = layer.hidden / layer.heads, column = head * size;
-  const int64_t begin = call.offsets[text], length = call.offsets[text + 1] - begin;
-  const float* keys = call.key_values + begin * call.key_value_stride + column;
-  const float* values = keys + layer.hidden;
+  const int64_t begin = call.offsets[text], length = call.offsets[text + 1] - begin, stride = call.key_value_stride;
+  const float* keys = call.key_values + begin * stride + column;
   const float factor = 1.0F / __builtin_sqrtf(static_cast<float>(size));
-  auto* scores = reinterpret_cast<float*>(scratch);
+  const HeadMemory m = lay_out_head(layer, length, scratch);
+  round_columns(keys, stride, length, size, score_limit(size), m.keys, m.key_scales);
+  for (int i = 0; i < size; ++i) m.key_scales[i] *= factor;
+  round_columns(keys + layer.hidden, stride, length, size, kValueLimit, m.values, m.value_scales);
   const int64_t first = layer.first_only ? text : begin, rows = layer.first_only ? 1 : length;
   for (int64_t row = first; row < first + rows; ++row) {
-    const float* query = call.queries + row * call.query_stride + column;
+    const float scale = round_query(call.queries + row * call.query_stride + column, size, m.key_scales, m.query);
     for (int64_t key = 0; key < length; ++key) {
-      float score = 0.0F;
-      for (int i = 0; i < size; ++i) score = fma(query[i] * factor, keys[key * call.key_value_stride + i], score);
-      scores[key] = score;
+      m.scores[key] = 0;
+      for (int i = 0; i < size; ++i) m.scores[key] += m.query[i] * m.keys[key * size + i];
     }
-    const float share = soften(scores, length);
+    const float share = soften(m.scores, scale, length);
     for (int i = 0; i < size; ++i) {
-      float sum = 0.0F;
-      for (int64_t key = 0; key < length; ++key) sum = fma(scores[key], values[key * call.key_value_stride + i], sum);
-      call.context[row * layer.hidden + column + i] = sum * share;
+      float total = 0.0F;
+      int32_t sum = 0;
+      for (int64_t key = 0; key < length; ++key) {
+        sum += m.scores[key] * m.values[key * size + i];
+        if ((key + 1) % kMixed && key + 1 < length) continue;
+        total += static_cast<float>(sum);
+        sum = 0;
+      }
+      call.context[row * layer.hidden + column + i] = total * share * m.value_scales[i];
     }
   }
 }

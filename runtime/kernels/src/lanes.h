@@ -3,6 +3,7 @@
 
 typedef float F __attribute__((vector_size(64)));
 typedef int32_t I __attribute__((vector_size(64)));
+typedef uint32_t U __attribute__((vector_size(64)));
 typedef uint8_t U8 __attribute__((vector_size(16)));
 typedef int8_t S8 __attribute__((vector_size(16)));
 typedef int16_t S16 __attribute__((vector_size(32)));
@@ -15,7 +16,22 @@ EMBEDGE_INLINE F load(const float* from) {
   return v;
 }
 
+EMBEDGE_INLINE I load(const int32_t* from) {
+  I v;
+  memcpy(&v, from, sizeof v);
+  return v;
+}
+
+// The first `count` of a vector, then zeros.
+EMBEDGE_INLINE F load_some(const float* from, int count) {
+  if (count >= kLanes) return load(from);
+  F v{};
+  memcpy(&v, from, count * sizeof(float));
+  return v;
+}
+
 EMBEDGE_INLINE void store(float* to, F v) { memcpy(to, &v, sizeof v); }
+EMBEDGE_INLINE void store(int32_t* to, I v) { memcpy(to, &v, sizeof v); }
 
 // Subtracting 0 changes no number, not even -0.
 EMBEDGE_INLINE F splat(float x) { return x - F{}; }
@@ -45,8 +61,14 @@ EMBEDGE_INLINE F fma(F a, F b, F c) {
 }
 
 EMBEDGE_INLINE F largest(F a, F b) { return a > b ? a : b; }
+EMBEDGE_INLINE I largest(I a, I b) { return a > b ? a : b; }
 EMBEDGE_INLINE F smallest(F a, F b) { return a < b ? a : b; }
 EMBEDGE_INLINE F magnitude(F v) { return as_float(bits(v) & 0x7fffffff); }
+
+// To integers, half to even, between `low` and `high`, which NaN become.
+EMBEDGE_INLINE I round_within(F x, F low, F high) {
+  return bits(largest(smallest(x, high), low) + splat(kRound)) - kRoundBits;
+}
 
 // Lanes 0 + 8, 1 + 9, ..., then 0 + 4, ..., 0 + 2, 0 + 1.
 EMBEDGE_INLINE float sum(F v) {
@@ -65,6 +87,18 @@ EMBEDGE_INLINE float largest_of(F v) {
   return part[0];
 }
 
+EMBEDGE_INLINE int32_t sum(I v) {
+  int32_t total = 0;
+  for (int i = 0; i < kLanes; ++i) total += v[i];
+  return total;
+}
+
+EMBEDGE_INLINE int32_t largest_of(I v) {
+  int32_t top = v[0];
+  for (int i = 1; i < kLanes; ++i) top = v[i] > top ? v[i] : top;
+  return top;
+}
+
 EMBEDGE_INLINE F exp(F x) {
   x = largest(smallest(x, splat(kExpHighest)), splat(kExpLowest));
   F shifted = fma(x, splat(kLog2E), splat(kRound));
@@ -78,13 +112,24 @@ EMBEDGE_INLINE F exp(F x) {
   return as_float(bits(e) + (bits(shifted) << 23));
 }
 
+// kRoundBits and the code of a weight 2^x, for x <= 0. The 16 lowest bits are those of the code.
+EMBEDGE_INLINE I weight_bits(F x) {
+  x = largest(x, splat(kWeightLowest));
+  F shifted = x + splat(kRound);
+  F r = x - (shifted - splat(kRound));
+  F w = fma(splat(kWeight[3]), r, splat(kWeight[2]));
+  w = fma(w, r, splat(kWeight[1]));
+  w = fma(w, r, splat(kWeight[0]));
+  return bits(as_float(bits(w) + (bits(shifted) << 23)) + splat(kRound));
+}
+
 EMBEDGE_INLINE F gelu(F x) {
   F end = splat(kPhiEnd);
   F near = largest(smallest(x, end), -end);
   F u = fma(near * near, splat(kPhiScale), splat(-1.0F));
-  F p = splat(kPhi[12]);
+  F p = splat(kPhi[kPhiDegree]);
 #pragma GCC unroll 12
-  for (int i = 11; i >= 0; --i) p = fma(p, u, splat(kPhi[i]));
+  for (int i = kPhiDegree - 1; i >= 0; --i) p = fma(p, u, splat(kPhi[i]));
   return x * fma(near, p, splat(0.5F));
 }
 
@@ -139,10 +184,6 @@ EMBEDGE_INLINE float round_row(const Rounding& rounding, float top, int width, T
   scale = scale > rounding.smallest_scale ? scale : rounding.smallest_scale;
   const F inverse = splat(1.0F / scale), low = splat(-zero), high = splat(255.0F - zero);
   const int32_t shift = rounding.zero_point - Tile::offset(rounding.zero_point);
-  for (int i = 0; i < width; i += kLanes) {
-    F ratio = largest(smallest(read(i) * inverse, high), low);
-    I whole = bits(ratio + splat(kRound)) - kRoundBits;
-    store_codes(codes + i, whole + shift);
-  }
+  for (int i = 0; i < width; i += kLanes) store_codes(codes + i, round_within(read(i) * inverse, low, high) + shift);
   return scale;
 }

@@ -33,6 +33,11 @@ float largest(float a, float b) { return a > b ? a : b; }
 float smallest(float a, float b) { return a < b ? a : b; }
 float magnitude(float x) { return same_bits<float>(same_bits<int32_t>(x) & 0x7fffffff); }
 
+// To an integer, half to even, between `low` and `high`, which NaN become.
+int32_t round_within(float x, float low, float high) {
+  return static_cast<int32_t>((largest(smallest(x, high), low) + kRound) - kRound);
+}
+
 // What a row comes to: its numbers go to 16 parts by turns, and the parts are put together in halves.
 struct Parts {
   float part[kLanes];
@@ -64,11 +69,20 @@ float exp(float x) {
   return same_bits<float>(same_bits<uint32_t>(e) + (same_bits<uint32_t>(shifted) << 23));
 }
 
+int32_t weight_code(float x) {
+  x = largest(x, kWeightLowest);
+  const float shifted = x + kRound, r = x - (shifted - kRound);
+  float w = kWeight[3];
+  for (int i = 2; i >= 0; --i) w = fma(w, r, kWeight[i]);
+  w = same_bits<float>(same_bits<uint32_t>(w) + (same_bits<uint32_t>(shifted) << 23));
+  return static_cast<int32_t>((w + kRound) - kRound);
+}
+
 float gelu(float x) {
   const float near = largest(smallest(x, kPhiEnd), -kPhiEnd);
   const float u = fma(near * near, kPhiScale, -1.0F);
-  float p = kPhi[12];
-  for (int i = 11; i >= 0; --i) p = fma(p, u, kPhi[i]);
+  float p = kPhi[kPhiDegree];
+  for (int i = kPhiDegree - 1; i >= 0; --i) p = fma(p, u, kPhi[i]);
   return x * fma(near, p, 0.5F);
 }
 
@@ -110,10 +124,7 @@ float round_row(const Rounding& rounding, int width, bool one_sided, int32_t* co
   const float zero = static_cast<float>(rounding.zero_point);
   const float scale = largest(tops.join(largest) * (1.0F / (255.0F - zero)), rounding.smallest_scale);
   const float inverse = 1.0F / scale;
-  for (int i = 0; i < width; ++i) {
-    const float ratio = largest(smallest(read(i) * inverse, 255.0F - zero), -zero);
-    codes[i] = static_cast<int32_t>((ratio + kRound) - kRound);
-  }
+  for (int i = 0; i < width; ++i) codes[i] = round_within(read(i) * inverse, -zero, 255.0F - zero);
   return scale;
 }
 

@@ -200,8 +200,7 @@ EMBEDGE_INLINE void score_tile(const AttentionScratch& s, int first, int64_t key
 template <int kCount>
 EMBEDGE_INLINE void score(const AttentionScratch& s, int first) {
   int64_t key = 0;
-  for (; key + kKeyPanel <= s.keys; key += kKeyPanel)
-    score_tile<kCount, Tile::kKeyVectors>(s, first, key);
+  for (; key + kKeyPanel <= s.keys; key += kKeyPanel) score_tile<kCount, Tile::kKeyVectors>(s, first, key);
   for (; key < s.keys; key += kLanes) score_tile<kCount, 1>(s, first, key);
 }
 
@@ -284,7 +283,7 @@ static void attend(const LayerCall& call, int64_t text, int head, Scratch scratc
   for (int64_t start = row; start < stop; start += kQueries) {
     const int count = static_cast<int>(stop - start < kQueries ? stop - start : kQueries);
     float scales[kQueries];
-    // They lie pages apart, where no CPU looks ahead by itself.
+    // The next queries lie pages apart, where no CPU looks ahead by itself.
     for (int64_t next = start + count; next < stop && next < start + count + kQueries; ++next)
       for (int i = 0; i < size; i += kLanes)
         __builtin_prefetch(call.queries + next * call.query_stride + head * size + i);

@@ -92,10 +92,10 @@ def test_a_report_needs_nothing_but_itself(reported: Path) -> None:
 
 
 def test_a_report_has_the_worst_texts_worst_first(reported: Path) -> None:
-    texts = verification_texts()
+    texts, bundle = verification_texts(), Bundle.open(reported / "out")
     with (
-        Embedder.load(reported / "out", variant="fp32") as fp32,
-        Embedder.load(reported / "out", variant="int8") as int8,
+        Embedder.start(bundle, measure.choices(bundle, "fp32")[0]) as fp32,
+        Embedder.start(bundle, measure.choices(bundle, "int8")[0]) as int8,
     ):
         cosines = measure.cosines(int8.embed(texts), fp32.embed(texts))
     rows = rows_of(reported / "report.html", "int8", level=3)

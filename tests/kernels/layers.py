@@ -119,7 +119,7 @@ def attend(qkv: Array, lengths: Sequence[int], heads: int) -> Array:
     """The contexts of all tokens: 16-bit codes of queries, keys, weights and values."""
     queries, keys, values = (np.stack(np.split(part, heads, axis=1)) for part in np.split(qkv, 3, axis=1))
     size = queries.shape[2]
-    limit = math.floor(math.sqrt(2**30 * (1 - 2**-13) / size))
+    limit = int(np.sqrt(np.float32(2**30 - 2**17) / np.float32(size)))
     contexts = []
     for begin, end in pairwise(offsets_of(lengths)):
         key, key_scale = _columns(keys[:, begin:end], limit)

@@ -15,8 +15,8 @@ from embedge_export.encoder import POOLINGS, Activation, Pooling
 from tests.kernels.layers import EPSILONS, RandomLayer, compute, normalise
 from tests.kernels.operators import Array, Arrays, available, offsets_of, run_alike
 
-# Hidden sizes and heads; heads are of 4, 8, 32, 48, 64 and 96 numbers, so with and without a part of a vector.
-SHAPES = [(32, 8), (32, 4), (64, 2), (96, 2), (96, 1), (384, 6), (384, 12)]
+# Hidden sizes and heads; heads are of 4, 8, 24, 32, 48, 64 and 96 numbers, so with and without a part of a vector.
+SHAPES = [(32, 8), (32, 4), (96, 4), (64, 2), (96, 2), (96, 1), (384, 6), (384, 12)]
 lengths = st.lists(st.integers(1, 130), min_size=1, max_size=4)
 seeds = st.integers(0, 2**32 - 2)
 

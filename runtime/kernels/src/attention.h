@@ -5,6 +5,8 @@
 // tokens' values for contexts. Scores of kQueries queries at a time are kept, not of all: memory grows with the length
 // of a text, not its square.
 
+static_assert(sizeof(PairSums) == sizeof(I), "PairSums are 16 sums of 32 bits, in the order of their columns");
+
 // Keys lie in panels of as many as the registers hold the sums of; the last ones in panels of 16.
 constexpr int kKeyPanel = Tile::kKeyVectors * kLanes;
 

@@ -33,7 +33,7 @@ constexpr float kLargestScale = 0x1p96F;
 constexpr int64_t kLongestText = 65536;
 
 // The largest code of a query or a key in a head of `size` numbers.
-inline float score_limit(int size) {
+static inline float score_limit(int size) {
   return static_cast<float>(static_cast<int>(__builtin_sqrtf(kScoreBound / static_cast<float>(size))));
 }
 

@@ -115,6 +115,8 @@ float round_query(const float* query, int size, const float* key_scales, int32_t
     float& part = tops.part[i % kLanes];
     part = largest(part, magnitude(query[i] * key_scales[i]));
   }
+  // The zeros of the row's last 16 only matter for NaN.
+  for (int i = size; i % kLanes; ++i) tops.part[i % kLanes] = largest(tops.part[i % kLanes], 0.0F);
   const float scale = smallest(largest(tops.join(largest) * (1.0F / limit), kSmallestScale), kLargestScale);
   const float inverse = 1.0F / scale;
   for (int i = 0; i < size; ++i) codes[i] = round_within(query[i] * key_scales[i] * inverse, -limit, limit);

@@ -46,19 +46,11 @@ struct Tile {
 };
 
 // vpdpwssd adds two products of 16-bit codes to each of 8 sums.
-constexpr bool kPairsTogether = true;
-
-struct PairSums {
-  __m256i part[2];
-};
-
-__attribute__((always_inline)) static inline void add_pairs(PairSums& sums, const int32_t* columns, int32_t row) {
-  const auto* halves = reinterpret_cast<const __m256i*>(columns);
-#pragma GCC unroll 2
-  for (int i = 0; i < 2; ++i)
-    sums.part[i] = _mm256_dpwssd_avx_epi32(sums.part[i], _mm256_set1_epi32(row), _mm256_loadu_si256(halves + i));
+__attribute__((always_inline)) static inline __m256i add_pairs_of_8(__m256i sums, __m256i columns, __m256i row) {
+  return _mm256_dpwssd_avx_epi32(sums, columns, row);
 }
 
+#include "pairs_avx.h"
 #include "lanes.h"
 #include "product.h"
 #include "attention.h"
